@@ -1,0 +1,8 @@
+"""The one exception for bad input: what is wrong, in which file or key, and the way out."""
+
+
+class InputError(ValueError):
+    """A problem of the user's input, told in one sentence.
+
+    A batch job turns it into the status of one image, a single job into its last log line.
+    """

@@ -1,0 +1,72 @@
+"""What every job does around its work: log, fail with one sentence, go on past bad images."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ztfpsf.errors import InputError
+
+logger = logging.getLogger("ztfpsf")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def job(path_to_log: str | Path) -> Iterator[None]:
+    """Log to a file and to stderr; bad input ends the process with one sentence, no traceback."""
+    Path(path_to_log).parent.mkdir(parents=True, exist_ok=True)
+    logger.setLevel(logging.INFO)
+    handlers = [logging.FileHandler(path_to_log, mode="w"), logging.StreamHandler(sys.stderr)]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+    try:
+        yield
+    except InputError as error:
+        logger.error("%s", error)
+        raise SystemExit(1) from None
+    except Exception:
+        logger.exception("unexpected error")
+        raise
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def for_each_image(
+    images: Iterable[str],
+    work: Callable[[str], Result],
+    max_failed_fraction: float,
+) -> tuple[dict[str, Result], dict[str, str]]:
+    """Call `work(image)` for every image; an InputError fails that image only.
+
+    Returns the results and the error sentences, both by image name. Raises InputError when more
+    than `max_failed_fraction` of the images failed.
+    """
+    names = list(images)
+    results: dict[str, Any] = {}
+    failures: dict[str, str] = {}
+    for name in names:
+        try:
+            results[name] = work(name)
+        except InputError as error:
+            failures[name] = str(error)
+            logger.warning("%s", error)
+    check_failures(failures, len(names), max_failed_fraction)
+    return results, failures
+
+
+def check_failures(failures: dict[str, str], n_images: int, max_failed_fraction: float) -> None:
+    """Raise InputError when more than `max_failed_fraction` of the images failed."""
+    if len(failures) <= max_failed_fraction * n_images:
+        return
+    reason = next(iter(failures.values()))
+    if n_images == 1:
+        raise InputError(reason)
+    raise InputError(
+        f"{len(failures)} of {n_images} images failed, more than max_failed_fraction = "
+        f"{max_failed_fraction}; the first: {reason}"
+    )
