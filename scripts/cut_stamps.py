@@ -1,8 +1,18 @@
 """Rule cut_stamps: the pixels, variance and mask around every selected star of a unit."""
 
+import json
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
-from ztfpsf.jobs import job
+import pandas as pd
+from ztfpsf.errors import InputError
+from ztfpsf.images import measure_sky, read_quadrant
+from ztfpsf.io import make_provenance
+from ztfpsf.jobs import for_each_image, job
+from ztfpsf.stamps import Stamps, concatenate, cut_image, describe_failure, write_stamps
+
+logger = logging.getLogger("ztfpsf")
 
 
 def cut_stamps(
@@ -18,7 +28,45 @@ def cut_stamps(
     saturation_fraction: float,
     max_failed_fraction: float,
 ) -> None:
-    """Cut the stamps of every image with selected stars; write one FITS file."""
+    """Cut the stamps of every image with selected stars; write one FITS file.
+
+    An image that failed in select_stars keeps that status here.
+    """
+    table = pd.read_parquet(path_to_stars)
+    kept = dict(list(table[table["reason"] == ""].groupby("image")))
+    counts = json.loads(Path(path_to_counts).read_text())
+    paths = zip(paths_to_sciimg, paths_to_mskimg, strict=True)
+    inputs = dict(zip(images, paths, strict=True))
+
+    def work(image: str) -> Stamps:
+        if counts[image]["status"] != "ok":
+            raise InputError(counts[image]["status"])
+        quadrant = read_quadrant(*inputs[image], bad_mask_bits, saturation_fraction)
+        stamps = cut_image(image, quadrant, measure_sky(quadrant), kept[image], size_px)
+        logger.info(
+            "%d/%d %s: %d stamps, %.2f %% of their pixels masked",
+            list(inputs).index(image) + 1,
+            len(inputs),
+            image,
+            len(stamps.stars),
+            100 * stamps.mask.mean(),
+        )
+        return stamps
+
+    parts, failures = for_each_image(images, work, max_failed_fraction)
+    rows = [
+        parts[image].images if image in parts else describe_failure(image, failures[image])
+        for image in images
+    ]
+    provenance = make_provenance(
+        [path_to_stars, *(path for paths in inputs.values() for path in paths if path)],
+        {
+            "size_px": size_px,
+            "bad_mask_bits": list(bad_mask_bits),
+            "saturation_fraction": saturation_fraction,
+        },
+    )
+    write_stamps(concatenate(rows, list(parts.values()), size_px), path_to_stamps, provenance)
 
 
 if __name__ == "__main__":
