@@ -2,6 +2,7 @@
 #
 # REQUIRED INPUTS: config, config/schema.yaml, the image sheet
 # OUTPUTS: SHEET, MODELS, OPTIMISERS, FITS and the functions that the rules call
+import ast
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -13,8 +14,6 @@ from jsonschema import Draft202012Validator
 
 BASE = Path(workflow.basedir)
 PACKAGE = BASE / "scripts" / "ztfpsf"
-# Modules that every job imports.
-SHARED = ("__init__.py", "errors.py", "io.py", "jobs.py", "names.py")
 
 # Names of ZTF images are defined once, in the package; these of its modules need the standard
 # library only.
@@ -198,33 +197,35 @@ def settings(rule_name, *without):
 
 
 @cache
-def code_hash(*parts):
-    """Hash of the source of some modules and sub-packages of ztfpsf: an edit reruns the rule."""
-    return hash_files(path for part in parts for path in source_files(PACKAGE / part))
+def code_hash(*scripts):
+    """Hash of the modules of ztfpsf that some scripts import, directly or not.
+
+    Snakemake watches the script of a rule only; with this hash in its params, an edit of a module
+    reruns the rules that use it and no other.
+    """
+    modules, new = set(), {BASE / "scripts" / script for script in scripts}
+    while new:
+        modules |= new
+        new = {module for file in new for module in imported_modules(file)} - modules
+    digest = sha256()
+    for module in sorted(modules):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @cache
-def fit_code(model, optimiser):
-    """Hash of the source of one kind of fit: a new model or optimiser refits nothing."""
-    others = {
-        PACKAGE / "psf" / "models" / f"{name}.py" for name in MODELS if name != model
-    }
-    others |= {
-        PACKAGE / "psf" / "optimisers" / f"{name}.py"
-        for name in OPTIMISERS
-        if name != optimiser
-    }
-    parts = (*SHARED, "stamps.py", "psf")
-    files = {path for part in parts for path in source_files(PACKAGE / part)}
-    return hash_files(files - others)
-
-
-def source_files(path):
-    return [path] if path.suffix == ".py" else path.rglob("*.py")
-
-
-def hash_files(paths):
-    digest = sha256()
-    for path in sorted(paths):
-        digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+def imported_modules(file):
+    """Files of the modules of ztfpsf that a file imports, those of their packages included."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    modules = set()
+    for parts in (name.split(".") for name in names if name.split(".")[0] == "ztfpsf"):
+        for path in (
+            PACKAGE.joinpath(*parts[1:end]) for end in range(1, len(parts) + 1)
+        ):
+            modules |= {path / "__init__.py", path.with_suffix(".py")}
+    return {module for module in modules if module.is_file()}

@@ -21,6 +21,6 @@ rule compare_fits:
         "../envs/cpu.yaml"
     params:
         fits=FITS,
-        code=code_hash(*SHARED, "plots"),
+        code=code_hash("compare_fits.py"),
     script:
         "../scripts/compare_fits.py"

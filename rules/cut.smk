@@ -23,6 +23,6 @@ rule cut_stamps:
         bad_mask_bits=config["select_stars"]["bad_mask_bits"],
         saturation_fraction=config["select_stars"]["saturation_fraction"],
         max_failed_fraction=untracked(config["max_failed_fraction"]),
-        code=code_hash(*SHARED, "stars", "stamps.py"),
+        code=code_hash("cut_stamps.py"),
     script:
         "../scripts/cut_stamps.py"

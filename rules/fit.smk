@@ -26,6 +26,10 @@ rule fit_psf:
         ),
         device=untracked(config["device"]),
         max_failed_fraction=untracked(config["max_failed_fraction"]),
-        code=lambda wildcards: fit_code(wildcards.model, wildcards.optimiser),
+        code=lambda wildcards: code_hash(
+            "fit_psf.py",
+            f"ztfpsf/psf/models/{wildcards.model}.py",
+            f"ztfpsf/psf/optimisers/{wildcards.optimiser}.py",
+        ),
     script:
         "../scripts/fit_psf.py"

@@ -20,6 +20,6 @@ rule plot_psf:
         "../envs/cpu.yaml"
     params:
         settings=settings("plot_psf", "image_format"),
-        code=code_hash(*SHARED, "plots"),
+        code=code_hash("plot_psf.py"),
     script:
         "../scripts/plot_psf.py"

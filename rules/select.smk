@@ -24,6 +24,6 @@ rule select_stars:
         settings=settings("select_stars"),
         size_px=config["cut_stamps"]["size_px"],
         max_failed_fraction=untracked(config["max_failed_fraction"]),
-        code=code_hash(*SHARED, "stars"),
+        code=code_hash("select_stars.py"),
     script:
         "../scripts/select_stars.py"

@@ -13,8 +13,7 @@ from ztfpsf.jobs import job, logger
 
 SOURCE = "ztfimg-0.19.0"
 REQUIREMENT = (
-    "ztfimg==0.19.0"
-    " --hash=sha256:783003da997eeeb27b38445598b9a2519a50021eb6fc5665706e66de70ff9804"
+    "ztfimg==0.19.0 --hash=sha256:783003da997eeeb27b38445598b9a2519a50021eb6fc5665706e66de70ff9804"
 )
 SCIIMG_SHA256 = "0884728fcf98cb81c95961987c940069b00fe496552030f7610f6d6390b4dee4"
 MSKIMG_SHA256 = "dd636f16779a9aaadfab035243dadbed686ebaae8ffac157a60f5e30916ba8f2"

@@ -96,7 +96,7 @@ def read_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
 
 
 def _read_rows(path: str | Path) -> Iterator[tuple[str, ImageFiles]]:
-    """Rows as written, each with "file, line n". Blank lines and lines opening with # are skipped."""
+    """Rows as written, each with "file, line n"; blank lines and comments (#) are skipped."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
