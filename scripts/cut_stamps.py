@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 from ztfpsf.errors import InputError
-from ztfpsf.images import measure_sky, read_quadrant
 from ztfpsf.io import make_provenance
 from ztfpsf.jobs import for_each_image, job
-from ztfpsf.stamps import Stamps, concatenate, cut_image, describe_failure, write_stamps
+from ztfpsf.stamps import Stamps, concatenate, describe_failure, write_stamps
+from ztfpsf.stars.cutting import cut_image
+from ztfpsf.stars.images import measure_sky, read_quadrant
 
 logger = logging.getLogger("ztfpsf")
 
@@ -33,7 +34,7 @@ def cut_stamps(
     An image that failed in select_stars keeps that status here.
     """
     table = pd.read_parquet(path_to_stars)
-    kept = dict(list(table[table["reason"] == ""].groupby("image")))
+    sources = dict(list(table.groupby("image")))
     counts = json.loads(Path(path_to_counts).read_text())
     paths = zip(paths_to_sciimg, paths_to_mskimg, strict=True)
     inputs = dict(zip(images, paths, strict=True))
@@ -42,7 +43,7 @@ def cut_stamps(
         if counts[image]["status"] != "ok":
             raise InputError(counts[image]["status"])
         quadrant = read_quadrant(*inputs[image], bad_mask_bits, saturation_fraction)
-        stamps = cut_image(image, quadrant, measure_sky(quadrant), kept[image], size_px)
+        stamps = cut_image(image, quadrant, measure_sky(quadrant), sources[image], size_px)
         logger.info(
             "%d/%d %s: %d stamps, %.2f %% of their pixels masked",
             list(inputs).index(image) + 1,

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from ztfpsf.images import measure_sky, read_quadrant
 from ztfpsf.io import make_provenance, write_json, write_table
 from ztfpsf.jobs import for_each_image, job
+from ztfpsf.stars.images import measure_sky, read_quadrant
 from ztfpsf.stars.selection import COLUMNS, Criteria, Selection, make_empty_table, select
 from ztfpsf.stars.sources import find_sources
 

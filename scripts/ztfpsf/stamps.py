@@ -1,4 +1,4 @@
-"""Stamps: the pixels around every selected star, with variance and mask; their file format."""
+"""Stamps, the pixels around every selected star with variance and mask, and their file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,17 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from astropy.io import fits
-from scipy.ndimage import convolve1d
 
 from ztfpsf.errors import InputError
-from ztfpsf.images import Quadrant, Sky
 from ztfpsf.io import write_fits
-
-# The local sky comes from a ring that begins where the stamp ends and is this wide: some 900
-# pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.
-RING_WIDTH_PX = 9
-N_CLIPS = 3
-SMOOTHING = (0.25, 0.5, 0.25)
 
 IMAGE_COLUMNS = {
     "image": str,
@@ -58,97 +50,6 @@ class Stamps(NamedTuple):
     data: np.ndarray  # (n, size, size) float32 ADU, sky not subtracted, finite everywhere
     variance: np.ndarray  # (n, size, size) float32 ADU^2, positive
     mask: np.ndarray  # (n, size, size) uint8, 1 = do not use
-
-
-def cut_image(name: str, quadrant: Quadrant, sky: Sky, stars: pd.DataFrame, size_px: int) -> Stamps:
-    """Stamps of the kept stars (rows of select_stars with an empty reason) of one image.
-
-    The stamp is centred on the pixel nearest to the star. A pixel that is not finite holds the
-    local sky, and mask 1. Variance = max(smoothed image, sky) / gain + (read noise / gain)^2:
-    raw pixels as their own variance would favour low values. Raises InputError when a stamp
-    reaches over the edge of the image.
-    """
-    if size_px < 3 or size_px % 2 == 0:
-        raise InputError(f"cut_stamps: size_px is {size_px}; it must be odd and at least 3.")
-    x0 = np.floor(stars["x_px"].to_numpy() + 0.5).astype(np.int32) - size_px // 2
-    y0 = np.floor(stars["y_px"].to_numpy() + 0.5).astype(np.int32) - size_px // 2
-    ny, nx = quadrant.data.shape
-    if len(stars) and (
-        min(x0.min(), y0.min()) < 0 or (x0 + size_px).max() > nx or (y0 + size_px).max() > ny
-    ):
-        raise InputError(
-            f"{quadrant.path}: a stamp of {size_px} px reaches over the edge of the image; "
-            "select the stars again with this cut_stamps: size_px."
-        )
-    steps = np.arange(size_px)
-    cut = (y0[:, None, None] + steps[:, None], x0[:, None, None] + steps)
-    data = quadrant.data[cut]
-    mask = quadrant.bad[cut] | quadrant.saturated[cut]
-    local_sky, local_rms = _measure_local_sky(quadrant, sky, x0, y0, size_px)
-    data = np.where(np.isfinite(data), data, local_sky[:, None, None])
-    variance = _make_variance(quadrant, data, mask, local_sky)
-    table = stars.assign(image=name, x0_px=x0, y0_px=y0, sky_adu=local_sky, sky_rms_adu=local_rms)[
-        list(STAR_COLUMNS)
-    ]
-    return Stamps(_describe(name, quadrant, sky), table, data, variance, mask.astype(np.uint8))
-
-
-def _measure_local_sky(
-    quadrant: Quadrant, sky: Sky, x0: np.ndarray, y0: np.ndarray, size_px: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clipped median and 1.4826 MAD in the ring around each stamp, (n,) float32 ADU.
-
-    Where no pixel of the ring can be used, those of the image.
-    """
-    half = size_px // 2
-    outer = half + RING_WIDTH_PX
-    dy, dx = np.mgrid[-outer : outer + 1, -outer : outer + 1]
-    ring = (np.hypot(dx, dy) > half) & (np.hypot(dx, dy) <= outer)
-    ny, nx = quadrant.data.shape
-    column = (x0 + half)[:, None] + dx[ring]
-    row = (y0 + half)[:, None] + dy[ring]
-    inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-    cut = (row.clip(0, ny - 1), column.clip(0, nx - 1))
-    usable = inside & ~(quadrant.bad[cut] | quadrant.saturated[cut])
-    values = np.where(usable, quadrant.data[cut], np.nan)
-    values[~usable.any(axis=1)] = sky.level_adu
-    for _ in range(N_CLIPS):
-        level = np.nanmedian(values, axis=1)
-        rms = 1.4826 * np.nanmedian(np.abs(values - level[:, None]), axis=1)
-        values[np.abs(values - level[:, None]) > 3 * rms[:, None]] = np.nan
-    return level, np.where(rms > 0, rms, np.float32(sky.rms_adu))
-
-
-def _make_variance(
-    quadrant: Quadrant, data: np.ndarray, mask: np.ndarray, local_sky: np.ndarray
-) -> np.ndarray:
-    """Variance (n, size, size) float32 ADU^2 of sky, star and read-out."""
-    floor = np.maximum(local_sky, 0)[:, None, None]
-    smooth = np.where(mask, floor, data)
-    for axis in (1, 2):
-        smooth = convolve1d(smooth, SMOOTHING, axis=axis, mode="nearest")
-    read_noise_adu = quadrant.read_noise_electron / quadrant.gain
-    return (np.maximum(smooth, floor) / quadrant.gain + read_noise_adu**2).astype(np.float32)
-
-
-def _describe(name: str, quadrant: Quadrant, sky: Sky) -> pd.DataFrame:
-    """The image's row of IMAGES; what a header does not tell and no step needs is NaN."""
-    header, (ny, nx) = quadrant.header, quadrant.data.shape
-    optional = {"magzp_mag": "MAGZP", "seeing_px": "SEEING", "obsmjd": "OBSMJD"}
-    row: dict[str, Any] = {key: header.get(word, np.nan) for key, word in optional.items()}
-    row |= {
-        "image": name,
-        "status": "ok",
-        "gain": quadrant.gain,
-        "read_noise_electron": quadrant.read_noise_electron,
-        "saturation_adu": quadrant.saturation_adu,
-        "exptime_s": header.get("EXPTIME", np.nan),
-        "nx": nx,
-        "ny": ny,
-        "sky_adu": sky.level_adu,
-        "sky_rms_adu": sky.rms_adu,
-    }
-    return pd.DataFrame([row])[list(IMAGE_COLUMNS)]
 
 
 def describe_failure(name: str, status: str) -> pd.DataFrame:

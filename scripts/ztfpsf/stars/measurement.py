@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import sep
 
-from ztfpsf.images import Quadrant, Sky
+from ztfpsf.stars.images import Quadrant, Sky
 
 # A source whose centroid runs farther than this is another source, or none.
 MAX_SHIFT_PX = 2.0

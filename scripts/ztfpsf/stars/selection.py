@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.errors import InputError
-from ztfpsf.images import Quadrant, Sky
+from ztfpsf.stars.images import Quadrant, Sky
 from ztfpsf.stars.isolation import find_neighbour_difference
 from ztfpsf.stars.locus import find_shape_outliers
 from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure

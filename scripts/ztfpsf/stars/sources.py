@@ -5,9 +5,9 @@ import pandas as pd
 from astropy.wcs import WCS
 
 from ztfpsf.errors import InputError
-from ztfpsf.images import Quadrant, Sky
 from ztfpsf.stars.catalogue import READERS, Cone, check_catalogue_path
 from ztfpsf.stars.detection import detect_sources
+from ztfpsf.stars.images import Quadrant, Sky
 from ztfpsf.stars.selection import Criteria
 from ztfpsf.stars.sky import get_field_of_view, get_separation_deg, read_wcs, to_pixels
 
