@@ -9,7 +9,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.stamps import IMAGE_COLUMNS, STAR_COLUMNS, Stamps
 from ztfpsf.stars.images import Quadrant, Sky, get_number
 
-# The local sky comes from a ring that begins where the stamp ends and is this wide: some 900
+# The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
 # pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.
 RING_WIDTH_PX = 9
 N_CLIPS = 3
