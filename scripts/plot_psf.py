@@ -1,0 +1,65 @@
+"""Rule plot_psf: pictures of one fit, drawn from its tables and its PSF; nothing is fitted."""
+
+import pandas as pd
+from ztfpsf.io import read_provenance
+from ztfpsf.jobs import job
+from ztfpsf.plots.choice import measured, usable
+from ztfpsf.plots.style import save, styled
+from ztfpsf.psf.device import configure
+from ztfpsf.stamps import read_stamps
+
+
+def plot_psf(
+    *,
+    path_to_stamps: str,
+    path_to_stars: str,
+    path_to_psf: str,
+    path_to_residuals: str,
+    path_to_chi2: str,
+    path_to_star: str,
+    unit: str,
+    model: str,
+    optimiser: str,
+    stars_per_bin: int,
+) -> None:
+    """Residuals, chi2 against magnitude and one star, each in the format of its suffix."""
+    # A few hundred stamps: a GPU is not worth waiting for.
+    configure("cpu")
+    from ztfpsf.plots.chi2 import draw_chi2
+    from ztfpsf.plots.residuals import draw_residuals
+    from ztfpsf.plots.star_figure import draw_star
+
+    stamps = read_stamps(path_to_stamps)
+    stars = measured(pd.read_parquet(path_to_stars))
+    title = f"{unit}, {model}, {optimiser}"
+    drawn_title = title + describe_shape(path_to_stars)
+    with styled():
+        save(
+            draw_residuals(stamps, usable(stars), path_to_psf, stars_per_bin, drawn_title),
+            path_to_residuals,
+        )
+        save(draw_star(stamps, usable(stars), path_to_psf, drawn_title), path_to_star)
+        save(draw_chi2(stars, title), path_to_chi2)
+
+
+def describe_shape(path_to_stars: str) -> str:
+    """What is drawn, where it is not what was fitted."""
+    if read_provenance(path_to_stars)["settings"].get("shape") != "per_star":
+        return ""
+    return " (PSF of the image, through the stars' own shapes)"
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        plot_psf(
+            path_to_stamps=snakemake.input.stamps,
+            path_to_stars=snakemake.input.stars,
+            path_to_psf=snakemake.input.psf,
+            path_to_residuals=snakemake.output.residuals,
+            path_to_chi2=snakemake.output.chi2,
+            path_to_star=snakemake.output.star,
+            unit=snakemake.wildcards.unit,
+            model=snakemake.wildcards.model,
+            optimiser=snakemake.wildcards.optimiser,
+            stars_per_bin=snakemake.params.settings["stars_per_bin"],
+        )

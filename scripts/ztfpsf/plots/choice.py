@@ -1,0 +1,58 @@
+"""Which stars are shown: typical ones of each magnitude, reserved ones where there are some."""
+
+import pandas as pd
+
+from ztfpsf.bins import Bin, magnitude_bins
+
+# Columns that pictures need; a unit whose images all failed has none of them.
+COLUMNS = {
+    "image": str,
+    "star_id": str,
+    "mag": float,
+    "core_chi2": float,
+    "is_reserved": bool,
+    "is_fitted": bool,
+    "status": str,
+}
+STACK_BINS = 2  # magnitudes below the brightest star that are stacked
+STACK_STARS = 300
+
+
+def measured(stars: pd.DataFrame) -> pd.DataFrame:
+    """Stars of a fit with a figure of quality; none, with all columns, if all images failed."""
+    if not set(COLUMNS) <= set(stars.columns):
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
+    return stars[stars["core_chi2"].notna()]
+
+
+def usable(stars: pd.DataFrame) -> pd.DataFrame:
+    """Those that the fit did not reject."""
+    return stars[stars["status"] == "ok"]
+
+
+def typical(stars: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The n stars nearest to the middles of n equal parts of the core chi2, smallest first."""
+    ordered = stars.sort_values(["core_chi2", "star_id"])
+    n = min(n, len(ordered))
+    return ordered.iloc[[int((k + 0.5) / n * len(ordered)) for k in range(n)]]
+
+
+def of_each_bin(stars: pd.DataFrame, n: int) -> dict[Bin, pd.DataFrame]:
+    """At most n typical stars of each bin, reserved ones first, then fitted ones."""
+    shown = {}
+    for one in magnitude_bins(stars["mag"]):
+        mine = stars[one.holds(stars["mag"])]
+        reserved = typical(mine[mine["is_reserved"]], n)
+        fitted = typical(mine[mine["is_fitted"]], n - len(reserved))
+        shown[one] = pd.concat([reserved, fitted])
+    return shown
+
+
+def bright(stars: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """The stars `is_reserved` or `is_fitted` that are stacked, brightest first."""
+    bins = magnitude_bins(stars["mag"])
+    mine = stars[stars[kind]]
+    if not bins:
+        return mine
+    mine = mine[mine["mag"] < bins[0].low + STACK_BINS]
+    return mine.sort_values(["mag", "star_id"]).head(STACK_STARS)

@@ -1,0 +1,108 @@
+"""Stars drawn with the PSF of their image beside their pixels. Nothing is fitted here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ztfpsf.errors import InputError
+from ztfpsf.stamps import Stamps
+
+BATCH = 64
+KEY = ["image", "star_id"]
+
+
+class Drawn(NamedTuple):
+    """n stars: rows of the table of the fit, their pixels, and their models."""
+
+    stars: pd.DataFrame
+    data: np.ndarray  # (n, S, S) ADU, NaN where masked
+    model: np.ndarray  # (n, S, S) ADU, background included
+    variance: np.ndarray  # (n, S, S) ADU^2, of the model
+    x0_px: np.ndarray  # (n,) column and row of the image at pixel [0, 0]
+    y0_px: np.ndarray
+
+    @property
+    def normalised_residual(self) -> np.ndarray:
+        """(data - model) / sigma, (n, S, S), NaN where masked."""
+        return (self.data - self.model) / np.sqrt(self.variance)
+
+
+def draw(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Drawn:
+    """Draw rows of a fit's star table at their position, flux and background with the file's PSF.
+
+    Stars without finite parameters are left out. Raises InputError when a star has no stamp or
+    its image no PSF.
+    """
+    parts = list(_draw_images(stamps, stars, path_to_psf))
+    if not parts:
+        size_px = stamps.data.shape[-1]
+        blank = np.zeros((0, size_px, size_px))
+        return Drawn(stars.iloc[:0], blank, blank, blank, np.zeros(0), np.zeros(0))
+    tables, *arrays = zip(*parts, strict=True)
+    return Drawn(pd.concat(tables, ignore_index=True), *map(np.concatenate, arrays))
+
+
+def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Iterator[Drawn]:
+    from ztfpsf.psf.product import load_psf
+    from ztfpsf.psf.robust import model_variance
+
+    parameters = ["x_px", "y_px", "flux_adu", "background_adu"]
+    for image, rows in stars.groupby("image", sort=False):
+        rows = rows[np.isfinite(rows[parameters]).all(axis=1)]
+        if rows.empty:
+            continue
+        index = find_stamps(stamps, rows)
+        mine = stamps.stars.iloc[index]
+        psf = load_psf(path_to_psf, image)
+        model = _draw_models(psf, rows, mine, stamps.data.shape[-1])
+        camera = stamps.images.set_index("image").loc[image]
+        variance = model_variance(
+            model, mine["sky_adu"].to_numpy(), camera["gain"], camera["read_noise_electron"]
+        )
+        data = np.where(stamps.mask[index] == 0, stamps.data[index].astype(float), np.nan)
+        corner = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
+        yield Drawn(rows, data, model, variance, *corner)
+
+
+def find_stamps(stamps: Stamps, rows: pd.DataFrame) -> np.ndarray:
+    """Index of the stamp of each star. Raises InputError when there is none."""
+    known = pd.MultiIndex.from_frame(stamps.stars[KEY])
+    known = pd.Series(np.arange(len(known)), index=known)
+    known = known[~known.index.duplicated()]
+    index = known.reindex(pd.MultiIndex.from_frame(rows[KEY]))
+    if index.isna().any():
+        raise InputError(
+            f"star {' '.join(index.index[index.isna()][0])} has no stamp: the fit belongs to other "
+            "stamps; make it again with the rule fit_psf."
+        )
+    return index.to_numpy(int)
+
+
+def _draw_models(psf: tuple, rows: pd.DataFrame, mine: pd.DataFrame, size_px: int) -> np.ndarray:
+    """Models of stars of one image on the windows of their stamps, (n, S, S) ADU."""
+    import jax
+
+    from ztfpsf.psf.image import pad, padded_size
+    from ztfpsf.psf.problem import field_basis
+    from ztfpsf.psf.star_fit import draw_stars
+
+    x_px, y_px = (rows[name].to_numpy(float) for name in ("x_px", "y_px"))
+    half = size_px // 2
+    star = np.stack(
+        [
+            x_px - mine["x0_px"].to_numpy() - half,
+            y_px - mine["y0_px"].to_numpy() - half,
+            rows["flux_adu"].to_numpy(float),
+            rows["background_adu"].to_numpy(float),
+        ],
+        axis=1,
+    )
+    basis = field_basis(x_px, y_px, psf.nx, psf.ny, psf.degree)
+    n, size = len(star), padded_size(len(star))
+    with jax.enable_x64(True):
+        shape = pad(basis @ psf.coefficients.T, size)
+        models = draw_stars(psf.model, pad(star, size), shape, size_px, min(BATCH, size))
+        return np.asarray(models)[:n]

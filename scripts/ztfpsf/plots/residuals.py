@@ -1,0 +1,184 @@
+"""Stars of each magnitude as data | model | residual, and the stack of the bright ones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import AsinhNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from ztfpsf.bins import Bin, magnitude_bins
+from ztfpsf.plots.choice import STACK_BINS, bright, of_each_bin
+from ztfpsf.plots.drawn import Drawn, draw
+from ztfpsf.plots.style import (
+    COUNTS,
+    MASKED,
+    RESIDUALS,
+    format_chi2,
+    hide_ticks,
+    make_text_figure,
+    round_up,
+    shorten,
+)
+from ztfpsf.stamps import Stamps
+
+# Measures of the page, inches
+PANEL, GAP, TRIO_GAP, ROW_GAP = 0.70, 0.025, 0.16, 0.24
+LEFT, RIGHT, TOP, BOTTOM = 0.32, 0.72, 0.50, 0.52
+BAR = 0.07
+TRIO_PITCH = 3 * PANEL + 2 * GAP + TRIO_GAP
+SIGMA_LABEL, PERCENT_LABEL = "residual (σ)", "residual (% of peak)"
+
+
+class Trio(NamedTuple):
+    """One star or stack."""
+
+    title: str
+    data: np.ndarray  # (S, S) of the model's peak, background subtracted
+    model: np.ndarray
+    residual: np.ndarray  # sigma of a pixel, or per cent of the peak
+
+
+class Row(NamedTuple):
+    """Trios that share the colour bar of their residuals."""
+
+    label: str
+    unit: str
+    trios: list[Trio]
+
+
+def draw_residuals(
+    stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path, stars_per_bin: int, title: str
+) -> Figure:
+    """The residual picture. `stars`: usable rows of the fit's star table, of one or more images."""
+    images = stars["image"].unique()
+    prefixes = {image: f"{shorten(image)}: " if len(images) > 1 else "" for image in images}
+    rows = [
+        Row(f"{one.label} mag", SIGMA_LABEL, make_trios(draw(stamps, some, path_to_psf), prefixes))
+        for one, some in of_each_bin(stars, stars_per_bin).items()
+    ]
+    trios = make_stacks(stamps, stars, path_to_psf)
+    rows += [
+        Row("stack", PERCENT_LABEL, trios[start : start + stars_per_bin])
+        for start in range(0, len(trios), stars_per_bin)
+    ]
+    rows = [row for row in rows if row.trios]
+    if not rows:
+        return make_text_figure(f"{title}\nNo star was fitted: nothing to show.")
+    return _lay_out(rows, title)
+
+
+def make_trios(drawn: Drawn, prefixes: Mapping[str, str]) -> list[Trio]:
+    """One trio per star; `prefixes`: what the titles of an image's stars begin with."""
+    background = drawn.stars["background_adu"].to_numpy(float)[:, None, None]
+    model = drawn.model - background
+    peak = np.max(model, axis=(1, 2), keepdims=True)
+    pixels = zip(
+        (drawn.data - background) / peak, model / peak, drawn.normalised_residual, strict=True
+    )
+    return [
+        Trio(prefixes[star.image] + _describe(star), *arrays)
+        for star, arrays in zip(drawn.stars.itertuples(), pixels, strict=True)
+    ]
+
+
+def _describe(star: tuple) -> str:
+    kind = "" if star.is_reserved else ", fitted"
+    return f"{star.mag:.2f} mag, core $\\chi^2$ {format_chi2(star.core_chi2)}{kind}"
+
+
+def make_stacks(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> list[Trio]:
+    """Stacks of the bright reserved and of the bright fitted stars, as far as there are some."""
+    stacks = []
+    for kind, name in (("is_reserved", "reserved"), ("is_fitted", "fitted")):
+        drawn = draw(stamps, bright(stars, kind), path_to_psf)
+        if len(drawn.stars):
+            stacks.append(stack(drawn, f"{len(drawn.stars)} {name}, {_range(stars)} mag"))
+    return stacks
+
+
+def _range(stars: pd.DataFrame) -> str:
+    bins: list[Bin] = magnitude_bins(stars["mag"])
+    return f"{bins[0].low}-{bins[0].low + min(STACK_BINS, len(bins))}"
+
+
+def stack(drawn: Drawn, title: str) -> Trio:
+    """Medians over stars of the stamps divided by the star's flux; residual in % of the peak.
+
+    A median, so that faint neighbours in single stamps leave no trace.
+    """
+    flux = drawn.stars["flux_adu"].to_numpy(float)[:, None, None]
+    background = drawn.stars["background_adu"].to_numpy(float)[:, None, None]
+    model = np.median((drawn.model - background) / flux, axis=0)
+    peak = model.max()
+    is_seen = np.isfinite(drawn.data).any(axis=0)  # a pixel masked in every star stays NaN
+    data, residual = (np.full(model.shape, np.nan) for _ in range(2))
+    data[is_seen] = np.nanmedian(((drawn.data - background) / flux)[:, is_seen], axis=0)
+    residual[is_seen] = np.nanmedian(((drawn.data - drawn.model) / flux)[:, is_seen], axis=0)
+    return Trio(title, data / peak, model / peak, 100.0 * residual / peak)
+
+
+class _Page(NamedTuple):
+    """A figure and its size; axes are placed in inches from the upper left corner."""
+
+    figure: Figure
+    width: float
+    height: float
+
+    def add(self, left: float, top: float, width: float, height: float) -> Axes:
+        bottom = self.height - top - height
+        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box)
+
+
+def _lay_out(rows: Sequence[Row], title: str) -> Figure:
+    n_trios = max(len(row.trios) for row in rows)
+    width = LEFT + n_trios * TRIO_PITCH - TRIO_GAP + RIGHT
+    height = TOP + len(rows) * (PANEL + ROW_GAP) + BOTTOM
+    page = _Page(Figure(figsize=(width, height)), width, height)
+    page.figure.text(LEFT / width, 1 - 0.07 / height, title, va="top", fontsize=9)
+    for i, row in enumerate(rows):
+        top = TOP + i * (PANEL + ROW_GAP)
+        y = 1 - (top + PANEL / 2) / height
+        page.figure.text(0.12 / width, y, row.label, rotation=90, ha="center", va="center")
+        counts = _draw_row(page, row, top)
+    for k, _ in enumerate(rows[0].trios):
+        for j, name in enumerate(("data", "model", "residual")):
+            x = LEFT + k * TRIO_PITCH + j * (PANEL + GAP) + PANEL / 2
+            page.figure.text(x / width, 1 - (TOP - 0.18) / height, name, ha="center")
+    axes = page.add(LEFT, height - BOTTOM + 0.06, TRIO_PITCH - TRIO_GAP, BAR)
+    bar = page.figure.colorbar(counts, cax=axes, orientation="horizontal")
+    bar.set_ticks([0, 0.01, 0.1, 1], labels=["0", "0.01", "0.1", "1"])
+    bar.ax.minorticks_off()
+    bar.set_label("(counts − background) / peak")
+    return page.figure
+
+
+def _draw_row(page: _Page, row: Row, top: float) -> AxesImage:
+    limit = _find_limit(row.trios)
+    counts = colormaps[COUNTS].with_extremes(bad=MASKED)
+    residuals = colormaps[RESIDUALS].with_extremes(bad=MASKED)
+    for k, trio in enumerate(row.trios):
+        left = LEFT + k * TRIO_PITCH
+        axes = [page.add(left + j * (PANEL + GAP), top, PANEL, PANEL) for j in range(3)]
+        norm = AsinhNorm(linear_width=0.005, vmin=-0.01, vmax=1.0)
+        image = axes[0].imshow(trio.data, cmap=counts, norm=norm)
+        axes[1].imshow(trio.model, cmap=counts, norm=norm)
+        right = axes[2].imshow(trio.residual, cmap=residuals, vmin=-limit, vmax=limit)
+        axes[1].set_title(trio.title, fontsize=6.5, pad=2.5)
+        for one in axes:
+            hide_ticks(one)
+    bar = page.add(page.width - RIGHT + 0.06, top, BAR, PANEL)
+    page.figure.colorbar(right, cax=bar, ticks=[-limit, 0, limit]).set_label(row.unit, fontsize=6)
+    return image
+
+
+def _find_limit(trios: Sequence[Trio]) -> float:
+    values = np.concatenate([np.abs(trio.residual).ravel() for trio in trios])
+    values = values[np.isfinite(values)]
+    return round_up(float(np.percentile(values, 99.5))) if len(values) else 1.0
