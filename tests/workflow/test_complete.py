@@ -1,0 +1,152 @@
+"""The whole workflow on small synthetic quadrants, one of them good, the others not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from quadrants import make_scene, write_scene
+from workflow_copy import EXPOSURE, Run, Workflow
+
+CCD = f"{EXPOSURE}_c13_o"
+GOOD, TRUNCATED, BLANK, SATURATED = (f"{CCD}_q{q}" for q in (3, 1, 2, 4))
+CONFIG = """
+select_stars: {magnitude_max_mag: 18.0}
+cut_stamps: {size_px: 15}
+fit_psf: {degree: 0}
+compare_fits:
+  fits:
+    - {model: gaussian, optimiser: gauss_newton}
+    - {model: gaussian, optimiser: tncg}
+"""
+OPTIONS = ("--cores", "2", "--scheduler", "greedy", "--configfile", "config.yaml", "--keep-going")
+
+
+def write_inputs(directory: Path) -> list[str]:
+    """Four quadrants; returns the rows of the image sheet."""
+    rows = []
+    for name in (GOOD, TRUNCATED, BLANK, SATURATED):
+        scene = make_scene(seed=int(name[-1]))
+        if name == BLANK:
+            scene = scene._replace(data=np.full_like(scene.data, np.nan))
+        if name == SATURATED:
+            scene.header["SATURATE"] = 200.0
+        paths = write_scene(scene, directory, name)
+        rows.append(f"{name},{paths[0]},{paths[1]},")
+        if name == TRUNCATED:
+            with open(paths[0], "r+b") as file:
+                file.truncate(100_000)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def finished(module_workflow: Workflow) -> tuple[Workflow, Run]:
+    """A run over all four quadrants."""
+    directory = module_workflow.directory
+    (directory / "config.yaml").write_text(CONFIG)
+    sheet = module_workflow.write_sheet(write_inputs(directory))
+    return module_workflow, module_workflow.run(*OPTIONS, "--config", sheet)
+
+
+def results_of(directory: Path, image: str) -> set[str]:
+    results = directory / "results"
+    return {str(path.relative_to(results)) for path in results.rglob(f"*{image}*")}
+
+
+def test_good_image_is_finished_although_others_fail(finished) -> None:
+    workflow, run = finished
+    assert run.returncode == 1
+    made = results_of(workflow.directory, GOOD)
+    fit = "fit_psf/gaussian/gauss_newton"
+    assert {
+        f"select_stars/{GOOD}_stars.parquet",
+        f"cut_stamps/{GOOD}_stamps.fits",
+        f"{fit}/{GOOD}_stars.parquet",
+        f"{fit}/{GOOD}_psf.fits",
+        f"plot_psf/gaussian/gauss_newton/{GOOD}_residuals.png",
+        f"compare_fits/{GOOD}_parameters.csv",
+        f"compare_fits/{GOOD}_summary.txt",
+    } <= made
+    stars = pd.read_parquet(workflow.directory / "results" / fit / f"{GOOD}_stars.parquet")
+    # The scene's stars are Gaussians of sigma 0.9 px: the fit must find them perfect.
+    assert len(stars) > 30
+    assert stars["core_chi2"].median() == pytest.approx(1.0, abs=0.15)
+    assert stars["fwhm_px"].iloc[0] == pytest.approx(0.9 * 2.3548, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (TRUNCATED, "not a complete FITS file"),
+        (BLANK, "_q2_sciimg.fits"),
+        (SATURATED, "_q4"),
+    ],
+)
+def test_bad_image_fails_alone_with_its_name(finished, image, sentence) -> None:
+    workflow, run = finished
+    assert results_of(workflow.directory, image) == set()
+    log = (workflow.directory / "logs" / "select_stars" / f"{image}.log").read_text()
+    errors = [line for line in log.splitlines() if " ERROR " in line]
+    assert len(errors) == 1, log
+    assert sentence in errors[0]
+    assert "Traceback" not in log
+    assert errors[0].partition(" ERROR ")[2] in run.text
+
+
+def test_second_run_has_nothing_to_do(finished) -> None:
+    workflow, _ = finished
+    sheet = workflow.write_sheet([_row(workflow, GOOD)], "good.csv")
+    run = workflow.run(*OPTIONS, "--config", sheet)
+    assert run.returncode == 0, run.text
+    assert "Nothing to be done" in run.text
+
+
+def _row(workflow: Workflow, image: str) -> str:
+    path = workflow.directory / image
+    return f"{image},{path}_sciimg.fits,{path}_mskimg.fits,"
+
+
+def test_products_tell_how_they_were_made(finished) -> None:
+    workflow, _ = finished
+    header = fits.getheader(workflow.directory / f"results/cut_stamps/{GOOD}_stamps.fits")
+    assert f"{GOOD}_sciimg.fits" in header["INPUTS"]
+    assert '"size_px": 15' in header["SETTINGS"]
+
+
+def test_killed_run_resumes_to_the_same_result(finished, tmp_path: Path) -> None:
+    workflow, _ = finished
+    killed = workflow._replace(directory=tmp_path / "killed")
+    killed.directory.mkdir()
+    (killed.directory / "config.yaml").write_text(CONFIG)
+    sheet = killed.write_sheet([_row(workflow, GOOD)])
+    target = f"results/fit_psf/gaussian/gauss_newton/{GOOD}_stars.parquet"
+    options = ("--cores", "2", "--configfile", "config.yaml", "--config", sheet)
+    where = ("--snakefile", str(killed.base / "Snakefile"), "--directory", str(killed.directory))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *where, *options, "--", target],
+        cwd=killed.base,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    log = killed.directory / "logs/fit_psf/gaussian/gauss_newton" / f"{GOOD}.log"
+    deadline = time.monotonic() + 120
+    while not log.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert log.exists()
+    assert not (killed.directory / target).exists()
+    assert killed.run(*options, "--unlock").returncode == 0
+    run = killed.run(*options, "--rerun-incomplete", targets=[target])
+    assert run.returncode == 0, run.text
+    assert "select_stars" not in run.jobs
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(killed.directory / target), pd.read_parquet(workflow.directory / target)
+    )
