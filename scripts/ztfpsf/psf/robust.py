@@ -160,8 +160,6 @@ def clean(model: ModuleType, stamps: ImageStamps, degree: int, settings: FitSett
         has_pixels = good.mean(axis=(1, 2)) >= clipping.min_good_fraction
         chi2 = (good * (stamps.data - models) ** 2 / variance).sum(axis=(1, 2))
         n_pix = np.maximum(good.sum(axis=(1, 2)), 1)
-        bad = find_bad_stars(
-            chi2 / n_pix, star[:, 2], has_pixels & ~stamps.is_reserved, clipping
-        )
+        bad = find_bad_stars(chi2 / n_pix, star[:, 2], has_pixels & ~stamps.is_reserved, clipping)
         is_usable = has_pixels & ~bad
     return Cleaned(start, star, good, variance, is_usable, has_pixels)
