@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from ztfpsf.bins import magnitude_bins
 from ztfpsf.plots.choice import usable
-from ztfpsf.plots.style import BLUE, GREY, RED, format_chi2, make_figure, make_text_figure
+from ztfpsf.plots.style import BLUE, GREY, RED, make_figure
+from ztfpsf.quality import format_chi2, magnitude_bins
 
 WIDTH_IN, HEIGHT_IN = 4.6, 3.4
 # Column of the star table, name, colour, marker, its area, height of the numbers in the axes
@@ -24,8 +24,6 @@ def draw_chi2(stars: pd.DataFrame, title: str) -> Figure:
     `stars`: measured rows of the fit's star table, pooled over the images.
     """
     good = usable(stars)
-    if good.empty:
-        return make_text_figure(f"{title}\nNo star was fitted: nothing to show.")
     figure = make_figure(HEIGHT_IN, WIDTH_IN)
     axes = figure.add_subplot()
     axes.set_yscale("log")
