@@ -138,7 +138,7 @@ def describe_speeds(fits: Sequence[Fit]) -> str:
 def _describe_speed(fit: Fit, speed: tuple) -> str:
     if not len(fit.done):
         return f"{fit.optimiser}: failed"
-    end = f"{fit.done['iterations'].max():.0f} steps, {fit.done['seconds'].sum():.2f} s in all"
+    end = f"{fit.done['iterations'].max():.0f} steps, {_time(fit.done['seconds'].sum())} in all"
     if not np.isfinite(speed.seconds):
         return (
             f"{fit.optimiser}: never; it ended {100 * speed.excess:.2g} % above the smallest chi2 "
@@ -147,7 +147,11 @@ def _describe_speed(fit: Fit, speed: tuple) -> str:
     ratio = ""
     if np.isfinite(speed.ratio) and fit.optimiser != REFERENCE:
         ratio = f", {speed.ratio:.1f} times as long as {REFERENCE}"
-    return f"{fit.optimiser}: {speed.seconds:.2f} s{ratio} ({end})"
+    return f"{fit.optimiser}: {_time(speed.seconds)}{ratio} ({end})"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
 
 
 def describe_problems(fits: Sequence[Fit]) -> str:
@@ -163,8 +167,9 @@ def describe_problems(fits: Sequence[Fit]) -> str:
         lines.append(_wrap(f"Failed ({where}): {what}"))
     for fit in fits:
         if len(fit.unconverged):
-            images = "" if len(fit.images) == 1 else f": {', '.join(fit.unconverged['image'])}"
-            lines.append(_wrap(f"Not converged ({fit.name}){images}."))
+            left = f"chi2 is still expected to fall by {fit.unconverged['edm'].sum():.2g}"
+            images = f" ({', '.join(fit.unconverged['image'])})" if len(fit.images) > 1 else ""
+            lines.append(_wrap(f"Not converged: {fit.name}; {left}{images}."))
     return "\n".join(lines)
 
 
