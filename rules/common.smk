@@ -3,6 +3,7 @@
 # REQUIRED INPUTS: config, config/schema.yaml, the image sheet
 # OUTPUTS: SHEET, MODELS, OPTIMISERS, FITS and the functions that the rules call
 import ast
+import os
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -144,8 +145,21 @@ def column(name):
 
 
 def files_of(name):
-    """Input function: the files of one column of the unit's images, each once."""
-    return lambda wildcards: list(dict.fromkeys(filter(None, column(name)(wildcards))))
+    """Input function: the files of one column of the unit's images, each once.
+
+    Without those that nobody has: for want of one input, Snakemake would begin no job at all. The
+    scripts take all paths from params, and fail for that image alone.
+    """
+    return lambda wildcards: [
+        path for path in dict.fromkeys(column(name)(wildcards)) if is_obtainable(path)
+    ]
+
+
+def is_obtainable(path):
+    """Whether a file exists or some rule makes it."""
+    return os.path.exists(path) or any(
+        maker.is_producer(path) for maker in workflow.rules
+    )
 
 
 def stamps_to_fit(wildcards):

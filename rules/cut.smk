@@ -18,6 +18,7 @@ rule cut_stamps:
         "../envs/cpu.yaml"
     params:
         images=column("image"),
+        sciimg=column("sciimg"),
         mskimg=column("mskimg"),
         size_px=config["cut_stamps"]["size_px"],
         bad_mask_bits=config["select_stars"]["bad_mask_bits"],
