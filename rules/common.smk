@@ -5,7 +5,7 @@
 import ast
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,31 @@ def one_sentence():
 
 
 # --- configuration ---
+
+
+def to_numbers(value, schema):
+    """A configuration with its strings turned into what the schema asks for.
+
+    YAML reads 1e-9 as a string, and Snakemake all values of --config 'cut_stamps={size_px: 17}'.
+    """
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        return {
+            key: to_numbers(part, parts.get(key, {})) for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [to_numbers(part, schema.get("items", {})) for part in value]
+    return to_number(value, schema.get("type", "")) if isinstance(value, str) else value
+
+
+def to_number(text, kinds):
+    if text == "null" and "null" in kinds:
+        return None
+    for kind, convert in (("integer", int), ("number", int), ("number", float)):
+        if kind in kinds:
+            with suppress(ValueError):
+                return convert(text)
+    return text
 
 
 def check_config(config, schema):
@@ -107,7 +132,9 @@ def find_beside(path):
 
 
 with one_sentence():
-    check_config(config, yaml.safe_load((BASE / "config" / "schema.yaml").read_text()))
+    SCHEMA = yaml.safe_load((BASE / "config" / "schema.yaml").read_text())
+    config.update(to_numbers(config, SCHEMA))
+    check_config(config, SCHEMA)
     check_catalogue(config["catalogue"])
     MODELS, OPTIMISERS = list_plugins("models"), list_plugins("optimisers")
     FITS = config["compare_fits"]["fits"]

@@ -120,6 +120,28 @@ def test_mistake_ends_with_one_sentence(
     assert "\n" not in text
 
 
+def test_strings_are_numbers_where_the_schema_asks(load_common: LoadCommon) -> None:
+    """As --config 'cut_stamps={size_px: 17}' gives them, and YAML 1e-9."""
+    config = load_common(
+        {
+            "data_root": "null",
+            "select_stars": {
+                "bad_mask_bits": ["0", "12"],
+                "isolation_arcsec": "20",
+                "neighbour_magnitude_difference_mag": "null",
+            },
+            "cut_stamps": {"size_px": "17"},
+            "fit_psf": {"optimisers": {"scipy": {"tol": "1e-9", "method": "CG"}}},
+        }
+    )["config"]
+    assert config["data_root"] is None
+    assert config["select_stars"]["bad_mask_bits"] == [0, 12]
+    assert config["select_stars"]["isolation_arcsec"] == 20
+    assert config["select_stars"]["neighbour_magnitude_difference_mag"] is None
+    assert config["cut_stamps"]["size_px"] == 17
+    assert config["fit_psf"]["optimisers"]["scipy"] == {"method": "CG", "niter": 500, "tol": 1e-9}
+
+
 def test_missing_key_is_named(load_common: LoadCommon, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = yaml.safe_load(CONFIG)
     del broken["select_stars"]["edge_px"]

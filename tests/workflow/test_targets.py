@@ -120,6 +120,12 @@ def test_catalogue_table_is_an_input(workflow: Workflow) -> None:
         assert {file for file in run.files if file.endswith(".csv")} == {expected}, run.text
 
 
+def test_numbers_on_the_command_line(workflow: Workflow) -> None:
+    optimisers = "fit_psf={optimisers: {scipy: {tol: 1e-8}}}"
+    run = workflow.dry_run("--config", "cut_stamps={size_px: 17}", optimisers)
+    assert run.returncode == 0, run.text
+
+
 @pytest.mark.parametrize(
     ("options", "target", "sentence"),
     [
