@@ -77,19 +77,55 @@ def check_config(config, schema):
         )
 
 
+# What each keyword of the schema asks for.
+MUST = {
+    "type": "be {}",
+    "enum": "be one of {}",
+    "not": "be odd",
+    "required": "have the keys {}",
+    "minimum": "be at least {}",
+    "maximum": "be at most {}",
+    "exclusiveMinimum": "be more than {}",
+    "exclusiveMaximum": "be less than {}",
+    "minItems": "have {} entries or more",
+    "maxItems": "have {} entries or fewer",
+    "uniqueItems": "name each entry once",
+    "pattern": "have the form {}",
+}
+KINDS = {
+    "object": "a block of keys",
+    "array": "a list",
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "null": "null",
+}
+
+
 def describe_error(error):
     key = error.json_path.removeprefix("$").removeprefix(".")
     if error.validator == "additionalProperties":
-        valid = error.schema["properties"]
-        wrong = next(name for name in error.instance if name not in valid)
-        name = f"{key}.{wrong}" if key else wrong
-        return (
-            f"config: there is no key '{name}'{suggest(wrong, list(valid))}; "
-            f"{key or 'the top level'} has {', '.join(valid)}."
-        )
+        return describe_unknown_key(error, key)
+    wanted = error.validator_value
+    if error.validator == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        wanted = " or ".join(KINDS[kind] for kind in kinds)
+    elif isinstance(wanted, list):
+        wanted = ", ".join(map(str, wanted))
+    must = MUST[error.validator].format(wanted)
     meaning = error.schema.get("description", "").split(". ")[0].rstrip(".")
-    return f"config: key '{key}': {error.message}" + (
+    return f"config: key '{key}' is {error.instance!r}; it must {must}" + (
         f" ({meaning})." if meaning else "."
+    )
+
+
+def describe_unknown_key(error, key):
+    valid = error.schema["properties"]
+    wrong = next(name for name in error.instance if name not in valid)
+    name = f"{key}.{wrong}" if key else wrong
+    return (
+        f"config: there is no key '{name}'{suggest(wrong, list(valid))}; "
+        f"{key or 'the top level'} has {', '.join(valid)}."
     )
 
 
@@ -119,10 +155,18 @@ def check_fit(model, optimiser):
 
 
 def check_catalogue(catalogue):
-    if catalogue["kind"] not in ("detection", "table") and not catalogue["path"]:
+    kind, path = catalogue["kind"], catalogue["path"]
+    if kind in ("detection", "table"):
+        return
+    if not path:
         raise InputError(
-            f"config: key 'catalogue.path' is needed for the kind {catalogue['kind']}; "
+            f"config: key 'catalogue.path' is needed for the kind {kind}; "
             "write the directory of its shards."
+        )
+    if not os.path.isdir(path):
+        raise InputError(
+            f"config: key 'catalogue.path': there is no directory '{path}'; "
+            f"write that of the shards of {kind}."
         )
 
 

@@ -101,13 +101,28 @@ def test_truncated_and_missing_files(scene, tmp_path):
     for broken in (path, mask):
         whole = Path(broken).read_bytes()
         Path(broken).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(InputError, match=f"{broken}: not a complete FITS file"):
+        size = rf"{len(whole) // 2} of {len(whole)} bytes are there"
+        with pytest.raises(InputError, match=rf"{broken}: not a complete FITS file \({size}\)"):
             read((path, mask))
         Path(broken).write_bytes(whole)
     with pytest.raises(InputError, match="no such file"):
         read((path + "x", mask))
     with pytest.raises(InputError, match="no such file"):
         read((path, mask + "x"))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>" * 999, b"SIMPLE  =                    T"])
+def test_not_a_fits_file(tmp_path, content):
+    path = tmp_path / "image.fits"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"not a complete FITS file \(.*\); fetch it") as info:
+        read((str(path), ""))
+    assert "ignore_missing" not in str(info.value)
+
+
+def test_directory_is_no_image(tmp_path):
+    with pytest.raises(InputError, match="Is a directory; give a FITS file"):
+        read((str(tmp_path), ""))
 
 
 def test_mask_of_another_shape_or_type(scene, tmp_path):
@@ -127,9 +142,9 @@ def test_images_without_information(scene, tmp_path):
         measure(np.full_like(scene.data, np.nan))
     with pytest.raises(InputError, match=r"constant image \(half of the pixels or more are 157\)"):
         measure(np.full_like(scene.data, 157))
-    with pytest.raises(InputError, match="all pixels are masked or saturated"):
+    with pytest.raises(InputError, match="all pixels are saturated or masked"):
         measure(np.full_like(scene.data, 60_000))
-    with pytest.raises(InputError, match="all pixels are masked or saturated"):
+    with pytest.raises(InputError, match="all pixels are saturated or masked"):
         measure(scene.data, np.full_like(scene.mask, 512))
     mostly = np.full_like(scene.data, 157)
     mostly[:, 300:] = scene.data[:, 300:]

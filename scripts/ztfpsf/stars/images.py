@@ -105,7 +105,10 @@ def measure_sky(quadrant: Quadrant) -> Sky:
     """
     data, unusable = quadrant.data, quadrant.bad | quadrant.saturated
     if unusable.all():
-        raise InputError(f"{quadrant.path}: all pixels are masked or saturated; check its mask.")
+        raise InputError(
+            f"{quadrant.path}: all pixels are saturated or masked; check SATURATE in its header "
+            "and its mask, or take it out of the image sheet."
+        )
     values = data[~unusable]
     low, middle, high = np.percentile(values[:: 1 + values.size // 100_000], [25, 50, 75])
     if low == high:
