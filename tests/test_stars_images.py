@@ -82,6 +82,9 @@ def test_small_and_narrow_images(tmp_path, shape):
     [
         *((key, value) for key in ("GAIN", "READNOI", "SATURATE") for value in (None, "high")),
         ("GAIN", 0.0),
+        ("GAIN", -6.0),
+        ("READNOI", -9.0),
+        ("SATURATE", 0.0),
         ("SATURATE", -1.0),
     ],
 )
@@ -94,6 +97,11 @@ def test_bad_keyword(scene, tmp_path, key, value):
     with pytest.raises(InputError, match=key) as info:
         read((path, mask))
     assert str(info.value).startswith(f"{path}: ")
+
+
+def test_no_read_noise(scene, tmp_path):
+    scene.header["READNOI"] = 0
+    assert read(write_scene(scene, tmp_path)).read_noise_electron == 0
 
 
 def test_truncated_and_missing_files(scene, tmp_path):

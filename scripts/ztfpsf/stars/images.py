@@ -53,6 +53,11 @@ def read_quadrant(
     data = data.astype(np.float32, copy=False)
     gain = _require_positive(header, "GAIN", path_to_sciimg)
     read_noise = require_keyword(header, "READNOI", path_to_sciimg)
+    if read_noise < 0:
+        raise InputError(
+            f"{path_to_sciimg}: READNOI is {read_noise}; it must not be negative: correct the "
+            "header."
+        )
     saturation = _require_positive(header, "SATURATE", path_to_sciimg)
     bad = ~np.isfinite(data)
     if bad.all():
