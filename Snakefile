@@ -26,6 +26,10 @@ wildcard_constraints:
     optimiser=r"\w+",
 
 
+onerror:
+    print(*failures(), sep="\n", file=sys.stderr)
+
+
 localrules:
     all,
     fetch_sample,

@@ -5,6 +5,7 @@
 import ast
 import os
 import sys
+import time
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
@@ -14,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 BASE = Path(workflow.basedir)
+START_S = time.time()
 PACKAGE = BASE / "scripts" / "ztfpsf"
 
 # Names of ZTF images are defined once, in the package; these of its modules need the standard
@@ -317,3 +319,20 @@ def imported_modules(file):
     modules = {path / "__init__.py" for path in paths}
     modules |= {path.with_suffix(".py") for path in paths}
     return {module for module in modules if module.is_file()}
+
+
+# --- end of a run ---
+
+
+def failures():
+    """A line for each log of this run that ends in an error: its path and the error."""
+    for path in sorted(Path("logs").rglob("*.log")):
+        if path.stat().st_mtime >= START_S:
+            lines = path.read_text(errors="replace").splitlines()
+            errors = [
+                line.partition(" ERROR ")[2] for line in lines if " ERROR " in line
+            ]
+            if "Traceback (most recent call last):" in lines:
+                errors.append(lines[-1])
+            if errors:
+                yield f"{path}: {errors[-1]}"

@@ -103,7 +103,10 @@ def test_bad_image_fails_alone_with_its_name(finished, image, sentence) -> None:
     assert len(errors) == 1, log
     assert sentence in errors[0]
     assert "Traceback" not in log
-    assert errors[0].partition(" ERROR ")[2] in run.text
+    # Once when it happens, and once where the run ends.
+    sentence = errors[0].partition(" ERROR ")[2]
+    assert run.text.count(sentence) == 2
+    assert f"\nlogs/select_stars/{image}.log: {sentence}\n" in run.text
 
 
 def test_second_run_has_nothing_to_do(finished) -> None:
