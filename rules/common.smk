@@ -55,8 +55,12 @@ def to_numbers(value, schema):
 
 
 def to_number(text, kinds):
-    if text == "null" and "null" in kinds:
-        return None
+    for kind, words in (
+        ("null", {"null": None}),
+        ("boolean", {"true": True, "false": False}),
+    ):
+        if kind in kinds and text.lower() in words:
+            return words[text.lower()]
     for kind, convert in (("integer", int), ("number", int), ("number", float)):
         if kind in kinds:
             with suppress(ValueError):
@@ -100,6 +104,7 @@ KINDS = {
     "string": "a text",
     "integer": "an integer",
     "number": "a number",
+    "boolean": "true or false",
     "null": "null",
 }
 

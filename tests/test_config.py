@@ -157,6 +157,24 @@ def test_strings_are_numbers_where_the_schema_asks(load_common: LoadCommon) -> N
     assert config["fit_psf"]["optimisers"]["scipy"] == {"method": "CG", "niter": 500, "tol": 1e-9}
 
 
+@pytest.mark.parametrize(
+    ("text", "kinds", "value"),
+    [
+        ("17", "integer", 17),
+        ("17", "number", 17),
+        ("1e-9", ["number", "null"], 1e-9),
+        ("null", ["number", "null"], None),
+        ("True", "boolean", True),
+        ("17.5", "integer", "17.5"),
+        ("17", "string", "17"),
+    ],
+)
+def test_one_string(load_common: LoadCommon, text: str, kinds: Any, value: Any) -> None:
+    converted = load_common({})["to_number"](text, kinds)
+    assert converted == value
+    assert type(converted) is type(value)
+
+
 def test_missing_key_is_named(load_common: LoadCommon, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = yaml.safe_load(CONFIG)
     del broken["select_stars"]["edge_px"]
