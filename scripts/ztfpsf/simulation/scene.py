@@ -14,7 +14,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.io import write_fits, write_table
 from ztfpsf.names import QuadrantName
 from ztfpsf.simulation import catalogue
-from ztfpsf.simulation.drawing import add_stars, make_psf_images, stamp_sizes
+from ztfpsf.simulation.drawing import add_stars, stamp_sizes
 from ztfpsf.simulation.headers import Exposure, Photometry, noise_adu, science_cards
 from ztfpsf.simulation.psf import OVERSAMPLING, PsfSettings, TruePsf, quadrant_field
 from ztfpsf.simulation.seeds import generator
@@ -135,7 +135,7 @@ def simulate_quadrant(
     noiseless = np.full((ny, nx), settings.sky_adu, dtype=np.float32)
     x, y, flux = (stars[key].to_numpy() for key in ("x_px", "y_px", "flux_adu"))
     sizes = stamp_sizes(flux, settings.psf.fwhm_px, noise_adu(photometry))
-    add_stars(noiseless, make_psf_images(psf, nx, ny), x, y, flux, sizes)
+    add_stars(noiseless, psf, x, y, flux, sizes)
     image = add_noise(noiseless, photometry, generator(seed, "noise"))
     saturated = image > settings.saturation_adu
     image[saturated] = settings.saturation_adu

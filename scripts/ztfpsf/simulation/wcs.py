@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
+from numpy.typing import ArrayLike
 
 ROWS, COLUMNS = 3080, 3072  # of a real quadrant
 GAP_X_PX, GAP_Y_PX = 488, 672  # between CCDs
@@ -39,16 +40,16 @@ def quadrant_offset_px(ccdid: int, qid: int, nx: int, ny: int) -> tuple[float, f
     )
 
 
-def _from_tangent_plane(
-    east_deg: float, north_deg: float, ra_deg: float, dec_deg: float
-) -> tuple[float, float]:
+def from_tangent_plane(
+    east_deg: ArrayLike, north_deg: ArrayLike, ra_deg: float, dec_deg: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Inverse gnomonic projection (Calabretta & Greisen 2002, eqs. 14, 15 and 55)."""
     xi, eta = np.radians(east_deg), np.radians(north_deg)
     dec = np.radians(dec_deg)
     across = np.cos(dec) - eta * np.sin(dec)
     ra = ra_deg + np.degrees(np.arctan2(xi, across))
     north = np.arctan2(np.sin(dec) + eta * np.cos(dec), np.hypot(xi, across))
-    return float(ra % 360), float(np.degrees(north))
+    return ra % 360, np.degrees(north)
 
 
 def quadrant_wcs_header(
@@ -60,9 +61,8 @@ def quadrant_wcs_header(
     """
     header = template_header()
     east, north = quadrant_offset_px(ccdid, qid, nx, ny)
-    header["CRVAL1"], header["CRVAL2"] = _from_tangent_plane(
-        east * SCALE_DEG, north * SCALE_DEG, ra_deg, dec_deg
-    )
+    ra, dec = from_tangent_plane(east * SCALE_DEG, north * SCALE_DEG, ra_deg, dec_deg)
+    header["CRVAL1"], header["CRVAL2"] = float(ra), float(dec)
     header["CRPIX1"], header["CRPIX2"] = (nx + 1) / 2, (ny + 1) / 2
     del header["COMMENT"]
     return header

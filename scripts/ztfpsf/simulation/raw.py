@@ -1,0 +1,100 @@
+"""Raw CCD files: names, tree, headers, 4 amplifier images and 4 overscans."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from ztfpsf.io import write_fits
+from ztfpsf.simulation.detector import QUADRANTS, Amplifier
+from ztfpsf.simulation.headers import Exposure, exposure_cards
+from ztfpsf.simulation.readout import RawAmplifier
+
+IMAGE_TYPES = {"b": "bias", "f": "domeflat", "o": "object"}
+LED_NM = {
+    2: 451.4,
+    3: 479.8,
+    4: 499.9,
+    5: 525.9,
+    7: 593.5,
+    8: 620.7,
+    9: 633.1,
+    10: 652.9,
+    11: 738.9,
+    12: 833.6,
+    13: 864.6,
+}
+# Quantisation to this part of the noise adds 0.1 % to its variance.
+QUANTIZE_LEVEL = 8.0
+
+
+def raw_name(exposure: Exposure, ccdid: int, kind: str) -> str:
+    """Name of a raw file; kind is b, f or o."""
+    return (
+        f"ztf_{exposure.filefracday}_{exposure.field:06d}_{exposure.filtercode}"
+        f"_c{ccdid:02d}_{kind}.fits.fz"
+    )
+
+
+def raw_path(exposure: Exposure, ccdid: int, kind: str) -> str:
+    """Path below the root of ZTF's tree."""
+    day, fraction = exposure.filefracday[:8], exposure.filefracday[8:]
+    return f"raw/{day[:4]}/{day[4:]}/{fraction}/{raw_name(exposure, ccdid, kind)}"
+
+
+def amplifier_name(ccdid: int, amp_id: int) -> str:
+    """Letter in the headers: H, G, F, E, but F, E, H, G where the CCD is mounted rotated."""
+    return ("FEHG" if (ccdid - 1) % 4 >= 2 else "HGFE")[amp_id]
+
+
+def primary_header(exposure: Exposure, ccdid: int, kind: str, led: int | None) -> fits.Header:
+    header = exposure_cards(exposure)
+    header["IMGTYPE"] = (IMAGE_TYPES[kind], "image type")
+    header["CCDID"] = (ccdid, "CCD, 1 to 16")
+    header["NFRAMES"] = (8, "images in this file")
+    header["ORIGNAME"] = raw_name(exposure, ccdid, kind)
+    if led is not None:
+        header["ILUM_LED"] = (led, "LED of the flat-field lamp")
+        header["ILUMWAVE"] = (LED_NM.get(led, 0.0), "its wavelength (nm)")
+        header["ILUMPOWR"] = (1.0, "its relative power")
+    return header
+
+
+def _amplifier_header(amplifier: Amplifier) -> fits.Header:
+    header = fits.Header()
+    amp_id = amplifier.qid - 1
+    header["CCD_ID"] = (amplifier.ccdid, "ID value of CCD detector")
+    header["AMP_ID"] = (amp_id, "ID value of CCD amplifier")
+    header["AMP_NAME"] = (amplifier_name(amplifier.ccdid, amp_id), "name of CCD amplifier")
+    header["GAIN"] = (round(amplifier.gain, 4), "gain (e-/ADU)")
+    header["READNOI"] = (round(amplifier.read_noise_electron, 4), "read noise (e-)")
+    header["DARKCUR"] = (0.0, "dark current (e-/s)")
+    return header
+
+
+def _compressed(data: np.ndarray, header: fits.Header) -> fits.CompImageHDU:
+    return fits.CompImageHDU(
+        data,
+        header,
+        compression_type="RICE_1",
+        quantize_level=QUANTIZE_LEVEL,
+        quantize_method=1,
+        dither_seed=1,
+    )
+
+
+def write_raw(
+    path: str | Path,
+    primary: fits.Header,
+    amplifiers: list[Amplifier],
+    frames: list[RawAmplifier],
+    provenance: dict,
+) -> None:
+    """Write one CCD file: HDUs 1 to 4 are the quadrants q1 to q4, 5 to 8 their overscans."""
+    assert [amplifier.qid for amplifier in amplifiers] == list(QUADRANTS)
+    headers = [_amplifier_header(amplifier) for amplifier in amplifiers]
+    hdus = fits.HDUList([fits.PrimaryHDU(header=primary)])
+    for part in ("image", "overscan"):
+        for header, frame in zip(headers, frames, strict=True):
+            hdus.append(_compressed(getattr(frame, part), header))
+    write_fits(hdus, path, provenance)
