@@ -1,5 +1,7 @@
 """Configuration: schema, defaults, documentation, one sentence for each mistake."""
 
+import dataclasses
+import importlib
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from ztfpsf.stars.selection import Criteria
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
@@ -133,7 +136,16 @@ def test_images_without_a_table_are_named(load_common: LoadCommon) -> None:
 
 def test_options_of_every_optimiser(load_common: LoadCommon) -> None:
     common = load_common({})
-    assert set(common["config"]["fit_psf"]["optimisers"]) == set(common["OPTIMISERS"])
+    configured = common["config"]["fit_psf"]["optimisers"]
+    assert set(configured) == set(common["OPTIMISERS"])
+    for name, options in configured.items():
+        module = importlib.import_module(f"ztfpsf.psf.optimisers.{name}")
+        assert options == module.Options()._asdict(), name
+
+
+def test_criteria_of_the_selection() -> None:
+    fields = {field.name for field in dataclasses.fields(Criteria)}
+    assert fields == {*SCHEMA["properties"]["select_stars"]["properties"], "size_px"}
 
 
 def test_imports_are_followed(load_common: LoadCommon) -> None:
