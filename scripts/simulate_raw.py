@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,37 +13,48 @@ from typing import Any
 import pandas as pd
 from ztfpsf.io import make_provenance, write_table, write_text
 from ztfpsf.jobs import job
-from ztfpsf.simulation.detector import QUADRANTS, make_amplifier
-from ztfpsf.simulation.night import Frame, frame_table, plan_night, simulate_ccd
+from ztfpsf.simulation.detector import make_amplifier
+from ztfpsf.simulation.linearity import table_name
+from ztfpsf.simulation.night import frame_table, simulate_ccd
+from ztfpsf.simulation.plan import QUADRANTS, Frame, ccd_path, detector_path, plan_night
 from ztfpsf.simulation.settings import NightSettings, make_settings
 from ztfpsf.simulation.sky import sky_catalogue
-from ztfpsf.simulation.truth import detector_path, write_detector_truth, write_exposure_truth
+from ztfpsf.simulation.truth import write_detector_truth, write_exposure_truth
 
 logger = logging.getLogger("ztfpsf")
 
 
 def simulate_raw(
-    *, path_to_night: str, path_to_frames: str, settings: Mapping[str, Any], n_processes: int
+    *,
+    path_to_linearity: str,
+    path_to_night: str,
+    path_to_catalogue: str,
+    path_to_frames: str,
+    settings: Mapping[str, Any],
+    n_processes: int,
 ) -> None:
-    """Write a night below `path_to_night` and, last, the list of its frames.
+    """Write a night below `path_to_night` and, last, the catalogue and the list of the frames.
 
-    raw/ and sci/ have ZTF's layout (sci/ holds headers only), truth/ says what is in the frames,
-    catalogue.parquet lists the stars.
+    raw/ and sci/ have ZTF's layout (sci/ holds headers only), truth/ says what is in the frames.
+    `path_to_linearity` is the folder of ZTF's linearity tables, or "" for a linear detector.
     """
-    night = make_settings(NightSettings, settings, "simulate_raw")
+    night = make_settings(NightSettings, settings, "config: simulate_raw")
+    if path_to_linearity:
+        table = str(Path(path_to_linearity) / table_name(night.night))
+        night = replace(night, detector=replace(night.detector, linearity_table=table))
     root = Path(path_to_night)
     provenance = make_provenance([], settings)
     for ccdid in night.ccdids:
         simulate_detector(night, ccdid, root, provenance)
         work = partial(simulate_frame, night, ccdid, root, provenance)
-        frames = plan_night(night)
+        # The slowest first.
+        frames = plan_night(night)[::-1]
         with process_map(n_processes) as each:
             tracks = pd.concat(log_progress(each(work, frames), frames), ignore_index=True)
-        write_table(
-            tracks, root / f"truth/ztf_{night.night}_c{ccdid:02d}_cosmics.parquet", provenance
-        )
+        write_table(tracks, root / ccd_path(night.night, ccdid, "cosmics"), provenance)
     stars = pd.concat([sky_catalogue(night, ccdid) for ccdid in night.ccdids], ignore_index=True)
-    write_table(stars[["ra", "dec", "mag"]], root / "catalogue.parquet", provenance)
+    catalogue = stars[["ra", "dec", "mag"]].drop_duplicates(ignore_index=True)
+    write_table(catalogue, path_to_catalogue, provenance)
     write_text(frame_table(night).to_csv(index=False), path_to_frames)
 
 
@@ -58,7 +70,7 @@ def simulate_detector(
         )
         for qid in QUADRANTS
     ]
-    path = root / f"truth/ztf_{night.night}_c{ccdid:02d}_bad_pixels.parquet"
+    path = root / ccd_path(night.night, ccdid, "bad_pixels")
     write_table(pd.concat(tables, ignore_index=True), path, provenance)
 
 
@@ -70,7 +82,7 @@ def simulate_frame(
     if frame.kind == "o":
         for qid, part in zip(QUADRANTS, parts, strict=True):
             amplifier = make_amplifier(night.detector, night.seed, ccdid, qid)
-            write_exposure_truth(night, frame.exposure, amplifier, part, root, provenance)
+            write_exposure_truth(night, frame, amplifier, part, root, provenance)
     path = frame.path(ccdid)
     return pd.concat(
         [part.tracks.assign(path=path, qid=qid) for qid, part in zip(QUADRANTS, parts, strict=True)]
@@ -89,15 +101,16 @@ def process_map(n_processes: int) -> Iterator[Any]:
 
 def log_progress(tables: Iterator[pd.DataFrame], frames: list[Frame]) -> Iterator[pd.DataFrame]:
     for number, (table, frame) in enumerate(zip(tables, frames, strict=True), start=1):
-        name = f"{frame.exposure.filefracday}_{frame.kind}"
-        logger.info("%d/%d frame %s", number, len(frames), name)
+        logger.info("%d/%d %s", number, len(frames), frame.file_name(0))
         yield table
 
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         simulate_raw(
+            path_to_linearity=snakemake.params.linearity,
             path_to_night=snakemake.params.night,
+            path_to_catalogue=snakemake.output.catalogue,
             path_to_frames=snakemake.output.frames,
             settings=snakemake.params.settings,
             n_processes=snakemake.threads,

@@ -1,57 +1,18 @@
 """The true detector: what every amplifier adds to and takes from the light."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from ztfpsf.errors import InputError
 from ztfpsf.simulation.linearity import read_coefficients
+from ztfpsf.simulation.plan import QUADRANTS
 from ztfpsf.simulation.seeds import generator
+from ztfpsf.simulation.settings import DetectorSettings
 from ztfpsf.simulation.wcs import quadrant_offset_px
 
-QUADRANTS = (1, 2, 3, 4)
 CAMERA_RADIUS_PX = 20000.0  # from the centre to a corner of the camera
 LOW_RESPONSE = 0.02  # of dead pixels
-
-
-@dataclass(frozen=True)
-class DetectorSettings:
-    """Amplitudes of the detector's effects; each amplifier draws its own values.
-
-    Spreads are relative standard deviations between amplifiers. `linearity_table` None is a
-    linear detector.
-    """
-
-    nx: int = 3072
-    ny: int = 3080
-    overscan_columns: int = 30
-    gain: float = 6.2  # e-/ADU
-    gain_spread: float = 0.02
-    read_noise_electron: float = 9.5
-    read_noise_spread: float = 0.05
-    bias_adu: float = 120.0
-    bias_structure_adu: float = 2.0
-    overscan_tilt_adu: float = 0.6
-    deferred_charge: float = 0.11
-    deferred_columns: float = 1.3
-    pixel_response: float = 0.008
-    vignetting: float = 0.15
-    led_gradient: float = 0.01
-    hot_fraction: float = 2e-5
-    hot_electron_s: float = 300.0
-    dead_fraction: float = 2e-5
-    dead_columns: int = 1
-    full_well_adu: float = 62000.0
-    linearity_table: str | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.nx, self.ny) < 16 or self.overscan_columns < 1:
-            raise InputError(
-                f"a quadrant of {self.nx} x {self.ny} px with {self.overscan_columns} overscan "
-                "columns is too small; give at least 16 x 16 and 1."
-            )
 
 
 class Amplifier(NamedTuple):

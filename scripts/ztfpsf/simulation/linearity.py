@@ -6,6 +6,18 @@ import numpy as np
 
 from ztfpsf.errors import InputError
 
+# Last night and name of each of ZTF's tables.
+TABLES = (
+    ("20191022", "linearity_coeffs_201803.txt"),
+    ("20200427", "linearity_coeffs_201910.txt"),
+    ("99999999", "linearity_coeffs_202004.txt"),
+)
+
+
+def table_name(night: str) -> str:
+    """File name of the table valid on a night, YYYYMMDD."""
+    return next(name for last, name in TABLES if night <= last)
+
 
 def read_coefficients(path: str | Path, ccdid: int, amp_id: int) -> tuple[float, float]:
     """A and B of one amplifier from a table with columns CCDID, AMP_NAME, AMP_ID, A, B."""

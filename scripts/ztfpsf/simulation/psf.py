@@ -5,7 +5,6 @@ Star positions refer to the PSF's centroid as Gaussian-weighted adaptive moments
 know that one.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,8 +12,7 @@ import galsim
 import numpy as np
 
 from ztfpsf.errors import InputError
-
-PROFILES = ("kolmogorov", "moffat")
+from ztfpsf.simulation.settings import PsfSettings, Trend
 
 # ASSUME: aperture 1.2 m, central obscuration 0.4 of it; waves of 640 nm, 1.0125 arcsec per px.
 LAMBDA_OVER_DIAMETER_PX = 640e-9 / 1.2 * 206265 / 1.0125
@@ -24,67 +22,6 @@ OVERSAMPLING = 4
 FFT_SIZE_PX = 129
 # Moffat's cusp of alpha 2.9 needs a threshold of 1e-5 to be right to 2e-6 of the peak.
 _ACCURACY = galsim.GSParams(maxk_threshold=1e-5, kvalue_accuracy=1e-7, maximum_fft_size=16384)
-
-# Coefficients of 1, u, v, u^2 + v^2, where u and v are the field coordinates of `FieldMap`.
-Trend = tuple[float, float, float, float]
-NO_TREND: Trend = (0.0, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class PsfSettings:
-    """Profile and how it varies over the field; every trend is (1, u, v, u^2 + v^2).
-
-    fwhm_px is the profile's own FWHM, before optics and pixel; fwhm_trend multiplies it by
-    1 + trend. g1, g2 are reduced shears of the profile. The aberrations are amplitudes of Noll's
-    Zernike polynomials 4 to 8 in waves; with all of them zero there is no optical PSF at all.
-    moffat_alpha is the exponent in (1 + r^2/gamma^2)^(-alpha).
-    """
-
-    profile: str = "kolmogorov"
-    fwhm_px: float = 1.9
-    moffat_alpha: float = 2.9
-    fwhm_trend: Trend = NO_TREND
-    g1: Trend = NO_TREND
-    g2: Trend = NO_TREND
-    defocus_waves: Trend = (0.15, 0.06, -0.04, 0.05)
-    oblique_astigmatism_waves: Trend = (0.02, 0.06, 0.0, 0.02)
-    astigmatism_waves: Trend = (-0.01, 0.0, 0.06, 0.0)
-    vertical_coma_waves: Trend = (0.02, 0.0, 0.04, 0.0)
-    horizontal_coma_waves: Trend = (0.01, 0.04, 0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
-            raise InputError(
-                f"psf profile '{self.profile}' is unknown; choose one of {', '.join(PROFILES)}."
-            )
-        if not 0.5 <= self.fwhm_px <= 20:
-            raise InputError(f"psf fwhm_px is {self.fwhm_px}; give a value from 0.5 to 20.")
-        if not 1.1 < self.moffat_alpha < 50:
-            raise InputError(f"psf moffat_alpha is {self.moffat_alpha}; give more than 1.1.")
-
-    @property
-    def aberrations(self) -> tuple[Trend, ...]:
-        return (
-            self.defocus_waves,
-            self.oblique_astigmatism_waves,
-            self.astigmatism_waves,
-            self.vertical_coma_waves,
-            self.horizontal_coma_waves,
-        )
-
-
-PURE_MOFFAT = PsfSettings(
-    profile="moffat",
-    fwhm_px=2.0,
-    fwhm_trend=(0.0, 0.05, -0.03, 0.02),
-    g1=(0.02, 0.02, 0.0, 0.0),
-    g2=(-0.01, 0.0, 0.02, 0.0),
-    defocus_waves=NO_TREND,
-    oblique_astigmatism_waves=NO_TREND,
-    astigmatism_waves=NO_TREND,
-    vertical_coma_waves=NO_TREND,
-    horizontal_coma_waves=NO_TREND,
-)
 
 
 class FieldMap(NamedTuple):

@@ -6,8 +6,9 @@ import numpy as np
 from astropy.io import fits
 
 from ztfpsf.io import write_fits
-from ztfpsf.simulation.detector import QUADRANTS, Amplifier
+from ztfpsf.simulation.detector import Amplifier
 from ztfpsf.simulation.headers import Exposure, exposure_cards
+from ztfpsf.simulation.plan import QUADRANTS, Frame
 from ztfpsf.simulation.readout import RawAmplifier
 
 IMAGE_TYPES = {"b": "bias", "f": "domeflat", "o": "object"}
@@ -28,34 +29,21 @@ LED_NM = {
 QUANTIZE_LEVEL = 8.0
 
 
-def raw_name(exposure: Exposure, ccdid: int, kind: str) -> str:
-    """Name of a raw file; kind is b, f or o."""
-    return (
-        f"ztf_{exposure.filefracday}_{exposure.field:06d}_{exposure.filtercode}"
-        f"_c{ccdid:02d}_{kind}.fits.fz"
-    )
-
-
-def raw_path(exposure: Exposure, ccdid: int, kind: str) -> str:
-    """Path below the root of ZTF's tree."""
-    day, fraction = exposure.filefracday[:8], exposure.filefracday[8:]
-    return f"raw/{day[:4]}/{day[4:]}/{fraction}/{raw_name(exposure, ccdid, kind)}"
-
-
 def amplifier_name(ccdid: int, amp_id: int) -> str:
     """Letter in the headers: H, G, F, E, but F, E, H, G where the CCD is mounted rotated."""
     return ("FEHG" if (ccdid - 1) % 4 >= 2 else "HGFE")[amp_id]
 
 
-def primary_header(exposure: Exposure, ccdid: int, kind: str, led: int | None) -> fits.Header:
+def primary_header(exposure: Exposure, frame: Frame, ccdid: int) -> fits.Header:
+    """Cards about the exposure and its kind."""
     header = exposure_cards(exposure)
-    header["IMGTYPE"] = (IMAGE_TYPES[kind], "image type")
+    header["IMGTYPE"] = (IMAGE_TYPES[frame.kind], "image type")
     header["CCDID"] = (ccdid, "CCD, 1 to 16")
     header["NFRAMES"] = (8, "images in this file")
-    header["ORIGNAME"] = raw_name(exposure, ccdid, kind)
-    if led is not None:
-        header["ILUM_LED"] = (led, "LED of the flat-field lamp")
-        header["ILUMWAVE"] = (LED_NM.get(led, 0.0), "its wavelength (nm)")
+    header["ORIGNAME"] = frame.file_name(ccdid)
+    if frame.led is not None:
+        header["ILUM_LED"] = (frame.led, "LED of the flat-field lamp")
+        header["ILUMWAVE"] = (LED_NM.get(frame.led, 0.0), "its wavelength (nm)")
         header["ILUMPOWR"] = (1.0, "its relative power")
     return header
 

@@ -1,14 +1,115 @@
-"""Settings of a simulated night, from plain values as a configuration file has them."""
+"""Settings of simulations, from plain values as a configuration file has them.
+
+Standard library only: the workflow reads this module for the names of the frames.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from ztfpsf.errors import InputError
-from ztfpsf.simulation.detector import DetectorSettings
-from ztfpsf.simulation.psf import PsfSettings
 
 Settings = TypeVar("Settings")
+PROFILES = ("kolmogorov", "moffat")
+
+# Coefficients of 1, u, v, u^2 + v^2, where u and v are the field coordinates of `FieldMap`.
+Trend = tuple[float, float, float, float]
+NO_TREND: Trend = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class PsfSettings:
+    """Profile and how it varies over the field; every trend is (1, u, v, u^2 + v^2).
+
+    fwhm_px is the profile's own FWHM, before optics and pixel; fwhm_trend multiplies it by
+    1 + trend. g1, g2 are reduced shears of the profile. The aberrations are amplitudes of Noll's
+    Zernike polynomials 4 to 8 in waves; with all of them zero there is no optical PSF at all.
+    moffat_alpha is the exponent in (1 + r^2/gamma^2)^(-alpha).
+    """
+
+    profile: str = "kolmogorov"
+    fwhm_px: float = 1.9
+    moffat_alpha: float = 2.9
+    fwhm_trend: Trend = NO_TREND
+    g1: Trend = NO_TREND
+    g2: Trend = NO_TREND
+    defocus_waves: Trend = (0.15, 0.06, -0.04, 0.05)
+    oblique_astigmatism_waves: Trend = (0.02, 0.06, 0.0, 0.02)
+    astigmatism_waves: Trend = (-0.01, 0.0, 0.06, 0.0)
+    vertical_coma_waves: Trend = (0.02, 0.0, 0.04, 0.0)
+    horizontal_coma_waves: Trend = (0.01, 0.04, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise InputError(
+                f"psf profile '{self.profile}' is unknown; choose one of {', '.join(PROFILES)}."
+            )
+        if not 0.5 <= self.fwhm_px <= 20:
+            raise InputError(f"psf fwhm_px is {self.fwhm_px}; give a value from 0.5 to 20.")
+        if not 1.1 < self.moffat_alpha < 50:
+            raise InputError(f"psf moffat_alpha is {self.moffat_alpha}; give more than 1.1.")
+
+    @property
+    def aberrations(self) -> tuple[Trend, ...]:
+        return (
+            self.defocus_waves,
+            self.oblique_astigmatism_waves,
+            self.astigmatism_waves,
+            self.vertical_coma_waves,
+            self.horizontal_coma_waves,
+        )
+
+
+PURE_MOFFAT = PsfSettings(
+    profile="moffat",
+    fwhm_px=2.0,
+    fwhm_trend=(0.0, 0.05, -0.03, 0.02),
+    g1=(0.02, 0.02, 0.0, 0.0),
+    g2=(-0.01, 0.0, 0.02, 0.0),
+    defocus_waves=NO_TREND,
+    oblique_astigmatism_waves=NO_TREND,
+    astigmatism_waves=NO_TREND,
+    vertical_coma_waves=NO_TREND,
+    horizontal_coma_waves=NO_TREND,
+)
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """Amplitudes of the detector's effects; each amplifier draws its own values.
+
+    Spreads are relative standard deviations between amplifiers. `linearity_table` None is a
+    linear detector.
+    """
+
+    nx: int = 3072
+    ny: int = 3080
+    overscan_columns: int = 30
+    gain: float = 6.2  # e-/ADU
+    gain_spread: float = 0.02
+    read_noise_electron: float = 9.5
+    read_noise_spread: float = 0.05
+    bias_adu: float = 120.0
+    bias_structure_adu: float = 2.0
+    overscan_tilt_adu: float = 0.6
+    deferred_charge: float = 0.11
+    deferred_columns: float = 1.3
+    pixel_response: float = 0.008
+    vignetting: float = 0.15
+    led_gradient: float = 0.01
+    hot_fraction: float = 2e-5
+    hot_electron_s: float = 300.0
+    dead_fraction: float = 2e-5
+    dead_columns: int = 1
+    full_well_adu: float = 62000.0
+    linearity_table: str | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.nx, self.ny) < 16 or self.overscan_columns < 1:
+            raise InputError(
+                f"a quadrant of {self.nx} x {self.ny} px with {self.overscan_columns} overscan "
+                "columns is too small; give at least 16 x 16 and 1."
+            )
 
 
 @dataclass(frozen=True)

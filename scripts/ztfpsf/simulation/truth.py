@@ -12,10 +12,10 @@ from astropy.io import fits
 
 from ztfpsf.errors import InputError
 from ztfpsf.io import write_fits, write_table
-from ztfpsf.names import QuadrantName
 from ztfpsf.simulation.detector import Amplifier
 from ztfpsf.simulation.headers import Exposure, Photometry, science_cards
-from ztfpsf.simulation.night import SimulatedAmplifier
+from ztfpsf.simulation.night import SimulatedAmplifier, make_exposure
+from ztfpsf.simulation.plan import Frame, header_path, truth_path
 from ztfpsf.simulation.psf import FieldMap, PsfSettings, TruePsf
 from ztfpsf.simulation.scene import seeing_px
 from ztfpsf.simulation.settings import NightSettings, make_settings
@@ -24,20 +24,6 @@ COSMIC_RAY, FULL_WELL, BAD_PIXEL = 1, 2, 4
 # Steps of the stored images: ADU of the bias and the sky, part of the flat's median.
 BIAS_STEP, LIGHT_STEP, FLAT_STEP = 1e-3, 1e-2, 1e-5
 PSF_SIZE_PX, PSF_GRID = 41, 5
-
-
-def quadrant_name(exposure: Exposure, ccdid: int, qid: int) -> QuadrantName:
-    return QuadrantName(exposure.filefracday, exposure.field, exposure.filtercode, ccdid, qid)
-
-
-def detector_path(night: str, ccdid: int, qid: int) -> str:
-    """Truth about a quadrant's detector, below the root of the night."""
-    return f"truth/ztf_{night}_c{ccdid:02d}_q{qid}_detector.fits"
-
-
-def truth_path(name: QuadrantName, suffix: str) -> str:
-    """Truth about a quadrant of an exposure; suffix truth.fits, stars.parquet or psf.fits."""
-    return f"truth/{name}_{suffix}"
 
 
 def _image(data: np.ndarray, name: str, step: float) -> fits.CompImageHDU:
@@ -100,7 +86,7 @@ def science_header(
 
 def write_exposure_truth(
     settings: NightSettings,
-    exposure: Exposure,
+    frame: Frame,
     amplifier: Amplifier,
     part: SimulatedAmplifier,
     root: Path,
@@ -111,11 +97,10 @@ def write_exposure_truth(
     NOISELESS is the calibrated image without noise, ADU. AFFECTED has the bits 1 cosmic ray,
     2 full well, 4 bad pixel.
     """
-    name = quadrant_name(exposure, amplifier.ccdid, amplifier.qid)
-    header = science_header(settings, exposure, amplifier, part)
-    write_fits(
-        fits.HDUList([fits.PrimaryHDU(header=header)]), root / name.path("header.fits"), provenance
-    )
+    name = frame.quadrant(amplifier.ccdid, amplifier.qid)
+    header = science_header(settings, make_exposure(settings, frame), amplifier, part)
+    primary = fits.HDUList([fits.PrimaryHDU(header=header.copy())])
+    write_fits(primary, root / header_path(name), provenance)
     affected = (
         COSMIC_RAY * part.hit + FULL_WELL * part.raw.full + BAD_PIXEL * (amplifier.bad > 0)
     ).astype(np.uint8)
