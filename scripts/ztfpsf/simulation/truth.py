@@ -26,9 +26,13 @@ BIAS_STEP, LIGHT_STEP, FLAT_STEP = 1e-3, 1e-2, 1e-5
 PSF_SIZE_PX, PSF_GRID = 41, 5
 
 
-def _image(data: np.ndarray, name: str, step: float) -> fits.CompImageHDU:
+def _image(
+    data: np.ndarray, name: str, step: float, header: fits.Header | None = None
+) -> fits.CompImageHDU:
     # A negative level is the step itself.
-    return fits.CompImageHDU(data, name=name, compression_type="RICE_1", quantize_level=-step)
+    return fits.CompImageHDU(
+        data, header, name=name, compression_type="RICE_1", quantize_level=-step
+    )
 
 
 def _flags(data: np.ndarray, name: str) -> fits.CompImageHDU:
@@ -106,8 +110,8 @@ def write_exposure_truth(
     ).astype(np.uint8)
     images = fits.HDUList(
         [
-            fits.PrimaryHDU(header=header),
-            _image(part.scene.noiseless, "NOISELESS", LIGHT_STEP),
+            fits.PrimaryHDU(),
+            _image(part.scene.noiseless, "NOISELESS", LIGHT_STEP, header),
             _flags(affected, "AFFECTED"),
         ]
     )

@@ -62,7 +62,15 @@ def quadrant_wcs_header(
     header = template_header()
     east, north = quadrant_offset_px(ccdid, qid, nx, ny)
     ra, dec = from_tangent_plane(east * SCALE_DEG, north * SCALE_DEG, ra_deg, dec_deg)
+    above = from_tangent_plane(east * SCALE_DEG, (north + 1) * SCALE_DEG, ra_deg, dec_deg)
     header["CRVAL1"], header["CRVAL2"] = float(ra), float(dec)
+    # Meridians converge: the camera's North is not that of the quadrant.
+    eastward = (above[0] - ra + 180) % 360 - 180
+    turn = np.arctan2(eastward * np.cos(np.radians(dec)), above[1] - dec)
+    # Stored images have x to the West, y to the South.
+    for key, value in (("1_1", -np.cos(turn)), ("1_2", -np.sin(turn)), ("2_1", np.sin(turn))):
+        header[f"CD{key}"] = SCALE_DEG * float(value)
+    header["CD2_2"] = header["CD1_1"]
     header["CRPIX1"], header["CRPIX2"] = (nx + 1) / 2, (ny + 1) / 2
     del header["COMMENT"]
     return header
