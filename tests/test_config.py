@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from ztfpsf.psf.image import Clipping
 from ztfpsf.stars.selection import Criteria
 
 ROOT = Path(__file__).parents[1]
@@ -141,6 +142,10 @@ def test_options_of_every_optimiser(load_common: LoadCommon) -> None:
     for name, options in configured.items():
         module = importlib.import_module(f"ztfpsf.psf.optimisers.{name}")
         assert options == module.Options()._asdict(), name
+
+
+def test_clipping_of_the_fit() -> None:
+    assert yaml.safe_load(CONFIG)["fit_psf"]["clipping"] == Clipping()._asdict()
 
 
 def test_criteria_of_the_selection() -> None:

@@ -158,6 +158,14 @@ def test_missing_and_damaged_files(tmp_path, suffix):
         read_user_table(str(path), CONE)
 
 
+def test_truncated_fits_table(tmp_path):
+    path = tmp_path / "stars.fits"
+    Table({name: np.full(5000, 58.0) for name in ("ra", "dec", "mag")}).write(path)
+    path.write_bytes(path.read_bytes()[:60_000])
+    with pytest.raises(InputError, match="not a complete FITS table"):
+        read_user_table(str(path), CONE)
+
+
 def test_other_bad_catalogues(tmp_path):
     with pytest.raises(InputError, match=r"expected .parquet, .csv or .fits"):
         read_user_table(str(tmp_path / "stars.txt"), CONE)

@@ -27,6 +27,7 @@ from ztfpsf.psf.image import (
 )
 from ztfpsf.psf.pixels import offsets
 from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars
+from ztfpsf.psf.product import propagate
 from ztfpsf.psf.robust import Cleaned, clean, refit_stars, require_stars
 from ztfpsf.psf.star_fit import draw_stars, star_covariances
 
@@ -96,14 +97,6 @@ class Fitted(NamedTuple):
     shape_covariance: np.ndarray  # (n_fitted, K, K)
 
 
-def _propagate(coefficients_covariance: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Covariance of the shape at positions, (n, K, K), from that of the coefficients."""
-    n_terms = basis.shape[1]
-    k = len(coefficients_covariance) // n_terms
-    blocks = coefficients_covariance.reshape(k, n_terms, k, n_terms)
-    return np.einsum("nb,kblc,nc->nkl", basis, blocks, basis, optimize=True)
-
-
 def _field_result(solution: Solution, judgement: Judgement, basis: np.ndarray) -> Fitted:
     n = len(basis)
     coefficients = np.asarray(solution.parameters.shape[0])
@@ -114,7 +107,7 @@ def _field_result(solution: Solution, judgement: Judgement, basis: np.ndarray) -
         np.asarray(solution.parameters.star[0])[:n],
         np.asarray(judgement.covariance.star[0])[:n],
         basis @ coefficients.T,
-        _propagate(coefficients_covariance, basis),
+        propagate(coefficients_covariance, basis),
     )
 
 
@@ -141,7 +134,7 @@ def fit_field(
     iterated without stars off by more than 5 sigma. `shape`: (n, K), `basis`: (n, B).
     Returns coefficients (K, B) and their covariance (K B, K B).
     """
-    n, k = shape.shape
+    k = shape.shape[1]
     n_terms = basis.shape[1]
     variance = np.diagonal(shape_covariance, axis1=1, axis2=2)
     coefficients = np.zeros((k, n_terms))
@@ -226,7 +219,7 @@ def _all_stars(
     basis = star_basis(stamps, degree)
     weight = cleaned.good / cleaned.variance
     shape = basis @ fitted.coefficients.T
-    shape_covariance = _propagate(fitted.coefficients_covariance, basis)
+    shape_covariance = propagate(fitted.coefficients_covariance, basis)
     star, models = refit_stars(model, stamps, cleaned.star, shape, weight, settings.batch.stars)
     star_covariance = _padded_covariances(
         model, stamps, star, shape, weight, shape_covariance, settings.batch.stars

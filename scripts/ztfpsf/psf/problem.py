@@ -64,7 +64,7 @@ class Solution(NamedTuple):
 def field_basis(x_px: np.ndarray, y_px: np.ndarray, nx: int, ny: int, degree: int) -> np.ndarray:
     """Legendre products of total degree <= `degree` at positions scaled to [-1, 1] over the image.
 
-    Returns shape (n, (degree + 1) (degree + 2) / 2).
+    `x_px`, `y_px`: (n,). Returns shape (n, (degree + 1) (degree + 2) / 2).
     """
     u = (2.0 * np.asarray(x_px, float) - (nx - 1)) / nx
     v = (2.0 * np.asarray(y_px, float) - (ny - 1)) / ny

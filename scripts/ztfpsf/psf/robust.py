@@ -49,7 +49,7 @@ def find_outliers(
     variance: np.ndarray,
     clipping: Clipping,
 ) -> np.ndarray:
-    """Pixels that differ from the model by more than noise and model error allow, (n, S, S) bool."""
+    """Pixels further from the model than its noise and error allow, (n, S, S) bool."""
     light = np.maximum(model_adu - background_adu[:, None, None], 0.0)
     # A model slightly off in width or position errs by a fraction of the brighter neighbour pixel.
     light = maximum_filter(light, size=(1, 3, 3))
