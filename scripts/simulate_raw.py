@@ -109,7 +109,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0]):
         simulate_raw(
             path_to_linearity=snakemake.params.linearity,
-            path_to_night=snakemake.params.night,
+            path_to_night=str(Path(snakemake.output.frames).parent),
             path_to_catalogue=snakemake.output.catalogue,
             path_to_frames=snakemake.output.frames,
             settings=snakemake.params.settings,

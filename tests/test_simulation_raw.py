@@ -332,7 +332,7 @@ def test_brighter_stars_are_wider_with_the_silicon_sensor(tmp_path):
         ({"nigt": 1}, "nigt"),
         ({"night": "2020-09-24"}, "YYYYMMDD"),
         ({"ccdids": [17]}, "1 to 16"),
-        ({"leds": {"zz": [1]}}, "zz"),
+        ({"leds": [6]}, "leds is"),
         ({"detector": {"nx": 3}}, "too small"),
         ({"psf": {"profile": "airy"}}, "airy"),
     ],

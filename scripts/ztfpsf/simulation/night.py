@@ -86,7 +86,7 @@ def _expected_electrons(
     elif scene is not None:
         light = scene.light_adu * amplifier.response
     else:
-        leds = dict(settings.leds)[frame.filtercode]
+        leds = settings.filters[frame.filtercode]
         lamp = _lamp(settings, frame)
         light = led_response(settings.detector, amplifier, frame.led, leds)
         light *= np.float32(lamp) * amplifier.response

@@ -42,11 +42,11 @@ def plan_night(settings: NightSettings) -> list[Frame]:
     biases = [("bi", None)] * settings.n_biases
     flats = [
         (name, led)
-        for name, leds in settings.leds
+        for name, leds in settings.filters.items()
         for led in leds
         for _ in range(settings.n_flats_per_led)
     ]
-    objects = [(name, None) for name, _ in settings.leds for _ in range(settings.n_exposures)]
+    objects = [(name, None) for name in settings.filters for _ in range(settings.n_exposures)]
     frames = []
     for kind, takes in (("b", biases), ("f", flats), ("o", objects)):
         start, step = CLOCK[kind]

@@ -11,6 +11,8 @@ from ztfpsf.errors import InputError
 
 Settings = TypeVar("Settings")
 PROFILES = ("kolmogorov", "moffat")
+# Lamps of the dome screen for each filter (ILUM_LED).
+LEDS = {"zg": (2, 3, 4, 5), "zr": (7, 8, 9, 10), "zi": (11, 12, 13)}
 
 # Coefficients of 1, u, v, u^2 + v^2, where u and v are the field coordinates of `FieldMap`.
 Trend = tuple[float, float, float, float]
@@ -135,7 +137,7 @@ class SkySettings:
 
 @dataclass(frozen=True)
 class NightSettings:
-    """The frames of a night: for every CCD, biases, flats of each filter's LEDs, exposures."""
+    """The frames of a night: biases, flats of each LED, exposures in the filters of the LEDs."""
 
     seed: int = 1
     night: str = "20200924"
@@ -143,7 +145,7 @@ class NightSettings:
     ra_deg: float = 55.0608
     dec_deg: float = 33.35
     ccdids: tuple[int, ...] = (13,)
-    leds: tuple[tuple[str, tuple[int, ...]], ...] = (("zr", (7, 8)),)
+    leds: tuple[int, ...] = (7, 8)
     n_biases: int = 5
     n_flats_per_led: int = 3
     n_exposures: int = 1
@@ -160,9 +162,15 @@ class NightSettings:
             raise InputError(f"night is '{self.night}'; give a UT date as YYYYMMDD.")
         if not self.ccdids or not set(self.ccdids) <= set(range(1, 17)):
             raise InputError(f"ccdids is {list(self.ccdids)}; give numbers from 1 to 16.")
-        unknown = {name for name, _ in self.leds} - {"zg", "zr", "zi"}
-        if unknown:
-            raise InputError(f"leds has the filter '{min(unknown)}'; use zg, zr and zi.")
+        known = [led for leds in LEDS.values() for led in leds]
+        if not self.leds or not set(self.leds) <= set(known):
+            raise InputError(f"leds is {list(self.leds)}; give LEDs of {LEDS}.")
+
+    @property
+    def filters(self) -> dict[str, tuple[int, ...]]:
+        """The LEDs of each filter that has any."""
+        chosen = {name: tuple(sorted(set(leds) & set(self.leds))) for name, leds in LEDS.items()}
+        return {name: leds for name, leds in chosen.items() if leds}
 
 
 def make_settings(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
@@ -182,10 +190,4 @@ def make_settings(kind: type[Settings], values: Mapping[str, Any], where: str) -
 def _convert(item: Any, value: Any, where: str) -> Any:
     if isinstance(item.type, type) and is_dataclass(item.type):
         return make_settings(item.type, value, where)
-    if isinstance(value, Mapping):
-        return tuple((name, _tuple(part)) for name, part in value.items())
-    return _tuple(value)
-
-
-def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
