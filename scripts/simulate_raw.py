@@ -50,7 +50,8 @@ def simulate_raw(
         # The slowest first.
         frames = plan_night(night)[::-1]
         with process_map(n_processes) as each:
-            tracks = pd.concat(log_progress(each(work, frames), frames), ignore_index=True)
+            names = [frame.file_name(ccdid) for frame in frames]
+            tracks = pd.concat(log_progress(each(work, frames), names), ignore_index=True)
         write_table(tracks, root / ccd_path(night.night, ccdid, "cosmics"), provenance)
     stars = pd.concat([sky_catalogue(night, ccdid) for ccdid in night.ccdids], ignore_index=True)
     catalogue = stars[["ra", "dec", "mag"]].drop_duplicates(ignore_index=True)
@@ -99,9 +100,9 @@ def process_map(n_processes: int) -> Iterator[Any]:
         yield pool.map
 
 
-def log_progress(tables: Iterator[pd.DataFrame], frames: list[Frame]) -> Iterator[pd.DataFrame]:
-    for number, (table, frame) in enumerate(zip(tables, frames, strict=True), start=1):
-        logger.info("%d/%d %s", number, len(frames), frame.file_name(0))
+def log_progress(tables: Iterator[pd.DataFrame], names: list[str]) -> Iterator[pd.DataFrame]:
+    for number, (table, name) in enumerate(zip(tables, names, strict=True), start=1):
+        logger.info("%d/%d %s", number, len(names), name)
         yield table
 
 

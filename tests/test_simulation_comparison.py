@@ -1,12 +1,19 @@
 """Products against truth: what the comparison must find."""
 
+import json
+
+import compare_truth
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from ztfpsf.errors import InputError
+from ztfpsf.io import make_provenance
 from ztfpsf.simulation.comparison import compare_pixels, compare_psf, compare_stars
 from ztfpsf.simulation.psf import TruePsf, quadrant_field, true_psf
+from ztfpsf.simulation.scene import SceneSettings, simulate_quadrant, write_quadrant
 from ztfpsf.simulation.settings import PURE_MOFFAT
+from ztfpsf.simulation.truth import write_true_psf
 
 NY, NX = 128, 160
 
@@ -93,3 +100,44 @@ def test_psf_against_itself_and_a_shifted_wider_one():
     assert 0.005 < found.l2_median < 0.03
     # The pixel does not grow with the profile.
     assert 0.01 < found.size_bias < 0.02
+
+
+def test_adapter_reports_a_perfect_product(tmp_path, monkeypatch):
+    settings = SceneSettings(nx=NX, ny=NY, n_stars=4, separation_px=20.0, psf=PURE_MOFFAT)
+    quadrant = simulate_quadrant(settings, seed=1)
+    image = str(quadrant.name)
+    paths = {
+        key: str(tmp_path / f"{key}.fits") for key in ("sciimg", "mskimg", "varimg", "image", "psf")
+    }
+    stars = {key: str(tmp_path / f"{key}.parquet") for key in ("true", "fitted")}
+    provenance = make_provenance([], {})
+    write_quadrant(quadrant, paths["sciimg"], paths["mskimg"], stars["true"], provenance)
+    variance = quadrant.noiseless / settings.gain + (10 / settings.gain) ** 2
+    fits.PrimaryHDU(variance).writeto(paths["varimg"])
+    planes = {"NOISELESS": quadrant.noiseless, "AFFECTED": quadrant.mask}
+    hdus = [fits.ImageHDU(data, name=name) for name, data in planes.items()]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(paths["image"])
+    write_true_psf(quadrant.psf, NX, NY, paths["psf"], provenance)
+    errors = {"x_error_px": 0.01, "y_error_px": 0.01, "flux_error_adu": 10.0}
+    quadrant.stars.assign(image=image, status="ok", **errors).to_parquet(stars["fitted"])
+    monkeypatch.setattr(compare_truth, "load_psf", lambda path, image: quadrant.psf)
+    compare_truth.compare_truth(
+        image=image,
+        path_to_sciimg=paths["sciimg"],
+        path_to_varimg=paths["varimg"],
+        path_to_mskimg=paths["mskimg"],
+        path_to_stars=stars["fitted"],
+        path_to_psf=paths["psf"],
+        path_to_true_image=paths["image"],
+        path_to_true_stars=stars["true"],
+        path_to_true_psf=paths["psf"],
+        path_to_record=str(tmp_path / "record.json"),
+        path_to_report=str(tmp_path / "report.md"),
+        size_px=25,
+    )
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["pixels"]["variance_ratio"] == pytest.approx(1, abs=0.1)
+    assert record["psf"]["l2_median"] < 1e-6
+    assert record["stars"][0]["n"] == 4
+    assert record["stars"][0]["flux_bias_mmag"] == 0
+    assert image in (tmp_path / "report.md").read_text()
