@@ -18,12 +18,14 @@ include: "rules/cut.smk"
 include: "rules/fit.smk"
 include: "rules/plot.smk"
 include: "rules/compare.smk"
+include: "rules/simulate.smk"
 
 
 wildcard_constraints:
     unit=UNIT_PATTERN,
     model=r"\w+",
     optimiser=r"\w+",
+    image=QUADRANT_PATTERN,
 
 
 localrules:

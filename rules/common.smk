@@ -20,8 +20,10 @@ PACKAGE = BASE / "scripts" / "ztfpsf"
 sys.path.insert(0, str(PACKAGE.parent))
 
 from ztfpsf.errors import InputError
-from ztfpsf.names import UNIT_PATTERN
+from ztfpsf.names import QUADRANT_PATTERN, UNIT_PATTERN
 from ztfpsf.sheet import read_sheet, suggest
+from ztfpsf.simulation.plan import list_files
+from ztfpsf.simulation.settings import NightSettings, make_settings
 
 
 @contextmanager
@@ -105,6 +107,16 @@ def find_beside(path):
     return path if Path(path).exists() or not (BASE / path).exists() else BASE / path
 
 
+def simulated_files(block):
+    """Files of the simulated night, by the folders raw, sci and truth."""
+    block = {key: value for key, value in block.items() if key != "linearity_tables"}
+    night = make_settings(NightSettings, block, "config: simulate_raw")
+    return {
+        folder: [f"results/simulate_raw/{path}" for path in paths]
+        for folder, paths in list_files(night).items()
+    }
+
+
 with one_sentence():
     check_config(config, yaml.safe_load((BASE / "config" / "schema.yaml").read_text()))
     check_catalogue(config["catalogue"])
@@ -113,6 +125,7 @@ with one_sentence():
     for fit in FITS:
         check_fit(**fit)
     SHEET = read_sheet(find_beside(config["images"]), config["data_root"] or "")
+    SIMULATED = simulated_files(config["simulate_raw"])
 
 
 # --- files of a unit ---
