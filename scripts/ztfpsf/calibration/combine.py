@@ -14,6 +14,23 @@ import numpy as np
 CHUNK = 16_384
 
 
+class Noise(NamedTuple):
+    """Noise of one frame: read noise and photons."""
+
+    read_adu: float
+    adu_per_electron: float  # 1 / gain; 0 for frames without light
+
+    def variance(self, level_adu: np.ndarray) -> np.ndarray:
+        """ADU^2 at a signal, dtype of the signal."""
+        kind = level_adu.dtype.type
+        photons = np.maximum(level_adu, kind(0)) * kind(self.adu_per_electron)
+        return photons + kind(self.read_adu**2)
+
+    def scaled(self, factor: float) -> "Noise":
+        """The same noise with a standard deviation `factor` times larger."""
+        return Noise(self.read_adu * factor, self.adu_per_electron * factor**2)
+
+
 class Combined(NamedTuple):
     """A combined row range."""
 
@@ -21,24 +38,26 @@ class Combined(NamedTuple):
     n_frames: np.ndarray  # uint8
 
 
-def clipped_mean(stack: np.ndarray, sigma: np.ndarray, clip_sigma: float) -> Combined:
-    """Mean over axis 0 of the values within clip_sigma * sigma of the median.
+def clipped_mean(stack: np.ndarray, noise: Noise, clip_sigma: float) -> Combined:
+    """Mean over axis 0 of the values within clip_sigma noise of one frame of the median.
 
-    stack: (n_frames, ...) float32, at most 255 frames, NaN = missing; sigma: (...) float32, noise
-    of one frame. Of two frames that disagree neither can be trusted: no value counts.
+    stack: (n_frames, ...) float32 ADU, at most 255 frames, NaN = missing. Of two frames that
+    disagree neither can be trusted: no value counts.
     """
-    n_frames, shape = len(stack), stack.shape[1:]
-    flat, limit = stack.reshape(n_frames, -1), np.ravel(clip_sigma * sigma)
+    flat = stack.reshape(len(stack), -1)
     mean, count = np.empty(flat.shape[1], np.float32), np.empty(flat.shape[1], np.uint8)
     for start in range(0, flat.shape[1], CHUNK):
         part = np.s_[start : start + CHUNK]
-        mean[part], count[part] = _clip_chunk(flat[:, part], limit[part])
-    return Combined(mean.reshape(shape), count.reshape(shape))
+        mean[part], count[part] = _clip_chunk(flat[:, part], noise, clip_sigma)
+    return Combined(mean.reshape(stack.shape[1:]), count.reshape(stack.shape[1:]))
 
 
-def _clip_chunk(values: np.ndarray, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _clip_chunk(
+    values: np.ndarray, noise: Noise, clip_sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean as median plus mean deviation, so that float32 keeps its digits."""
     centre = median(values)
+    limit = np.float32(clip_sigma) * np.sqrt(noise.variance(centre))
     total = np.zeros_like(centre)
     count = np.zeros(len(centre), np.uint8)
     for value in values:
@@ -48,6 +67,12 @@ def _clip_chunk(values: np.ndarray, limit: np.ndarray) -> tuple[np.ndarray, np.n
         total += np.where(near, deviation, np.float32(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         return centre + total / count, count
+
+
+def standard_error(combined: Combined, noise: Noise) -> np.ndarray:
+    """Standard error of the mean, float32 ADU; NaN where no frame counts."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(noise.variance(combined.mean) / combined.n_frames)
 
 
 def median(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.calibration import linearity, overscan, pocket
+from ztfpsf.calibration.overscan import Overscan
 from ztfpsf.calibration.raw import QUADRANT_SHAPE, RawFrame
 from ztfpsf.errors import InputError
 
@@ -24,7 +25,7 @@ class Detector:
     """Settings of the steps that act on a single raw frame."""
 
     quadrant_shape: tuple[int, int] = QUADRANT_SHAPE  # (ny, nx)
-    overscan: overscan.Overscan = field(default_factory=overscan.Overscan)
+    overscan: Overscan = field(default_factory=Overscan)
     linearity_key: str = "amp_id"  # or amp_name
     saturation_adu: float = 60_000.0  # raw, overscan not subtracted
     pockets: dict[tuple[int, int], pocket.Pocket] | None = None  # by (ccdid, qid)
@@ -85,7 +86,7 @@ def make_detector(settings: dict, path_to_pockets: str | Path | None) -> Detecto
         )
     return Detector(
         quadrant_shape=tuple(settings["quadrant_shape"]),
-        overscan=overscan.Overscan(**settings["overscan"]),
+        overscan=Overscan(**settings["overscan"]),
         linearity_key=key,
         saturation_adu=float(settings["saturation_adu"]),
         pockets=pocket.read_pockets(path_to_pockets) if path_to_pockets else None,
@@ -124,9 +125,7 @@ def _amplifier(frame: RawFrame, qid: int, key: str) -> int | str:
         return qid - 1
     name = frame.header(qid).get("AMP_NAME")
     if name is None:
-        raise InputError(
-            "header keyword AMP_NAME is missing; add it or use linearity_key: amp_id."
-        )
+        raise InputError("header keyword AMP_NAME is missing; add it or use linearity_key: amp_id.")
     return name
 
 

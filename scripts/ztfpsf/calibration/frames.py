@@ -4,20 +4,18 @@ Bad frames are left out with a reason. Enough good ones must remain, else the ma
 what was looked for.
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ztfpsf.calibration.detector import Detector, Quadrant, prepare_quadrant
-from ztfpsf.calibration.raw import QUADRANTS, RawFrame, open_raw
+from ztfpsf.calibration.raw import RawFrame, open_raw
 from ztfpsf.errors import InputError
 from ztfpsf.names import RawName, parse_raw
-
-logger = logging.getLogger("ztfpsf")
 
 KIND_NAMES = {"o": "object", "b": "bias", "f": "flat", "d": "dark"}
 MAD_TO_SIGMA = 1.4826
@@ -167,8 +165,4 @@ def pair_noise(samples: np.ndarray) -> float:
     Robust against bad pixels, and blind to an offset between frames; the median over the pairs
     is blind to a bad frame. Needs two frames.
     """
-    pairs = zip(samples[:-1], samples[1:], strict=True)
-    return float(np.median([_sigma(one - other) / np.sqrt(2) for one, other in pairs]))
-
-
-__all__ = ["QUADRANTS", "Selection", "Wanted", "open_frames", "require_frames", "sample_frames"]
+    return float(np.median([_sigma(one - other) / np.sqrt(2) for one, other in pairwise(samples)]))

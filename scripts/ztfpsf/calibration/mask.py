@@ -51,15 +51,15 @@ def local_median(image: np.ndarray) -> np.ndarray:
     return np.repeat(np.repeat(medians, BLOCK_PX, 0), BLOCK_PX, 1)[:ny, :nx]
 
 
-def mask_bias(bias_adu: np.ndarray, sigma_adu: np.ndarray, hot_sigma: float) -> np.ndarray:
-    """Mask of a master bias: NaN, and 'noisy' where it leaves its neighbourhood.
+def mask_bias(bias_adu: np.ndarray, read_noise_adu: float, hot_sigma: float) -> np.ndarray:
+    """Mask of a master bias (ny, nx): NaN, and 'noisy' where it leaves its neighbourhood.
 
-    A hot pixel or column deviates from the local median by more than `hot_sigma` times its error
-    and times the read noise of a single frame lies in `sigma_adu` of one frame, shape (ny, nx).
+    A hot pixel deviates from the local median by more than `hot_sigma` times the read noise of a
+    single frame.
     """
     deviation = np.abs(bias_adu - local_median(bias_adu))
     mask = np.zeros(bias_adu.shape, DTYPE)
-    mask[deviation > hot_sigma * sigma_adu] = BITS["noisy"]
+    mask[deviation > hot_sigma * read_noise_adu] = BITS["noisy"]
     mask[~np.isfinite(bias_adu)] |= BITS["nan"]
     return mask
 
