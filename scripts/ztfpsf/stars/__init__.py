@@ -1,0 +1,1 @@
+"""Which stars of an image measure its PSF: catalogues, detection, isolation, selection."""

@@ -1,0 +1,57 @@
+# make PYTHON=python3.12 takes another Python, make LOCK=cuda12 the environment for NVIDIA GPUs.
+PYTHON ?= python3
+LOCK ?= cpu
+
+BIN := .venv/bin
+# Written when the installation is complete: an interrupted one starts again.
+STAMP := .venv/.$(LOCK).lock-stamp
+UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo test lint format docs lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## install the pinned packages in .venv
+
+$(STAMP): envs/$(LOCK).lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing the packages of $< in .venv: a few minutes, once."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement $<
+	@touch $@
+
+demo: $(STAMP) ## fit the PSF of a real ZTF image (31 MB are fetched) and say how good it is
+	$(BIN)/snakemake --profile profiles/local
+	@cat results/compare_fits/*_summary.txt
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest tests
+
+lint: $(STAMP) ## check format and style of all code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: $(STAMP) ## format all code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile rules
+
+docs: $(STAMP) ## write the table of config/README.md from config/schema.yaml
+	$(BIN)/python config/describe.py
+
+lock: ## pin the packages of envs/*.in anew (UPGRADE=--upgrade: at their newest versions)
+	tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \
+	  $(PYTHON) -m venv "$$tools" && "$$tools/bin/pip" install --quiet uv && cd envs && \
+	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cpu.in --output-file cpu.lock && \
+	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cuda12.in --constraint cpu.lock --output-file cuda12.lock
+
+clean: ## remove the environment and all caches; results and logs stay
+	rm -rf .venv .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

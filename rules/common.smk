@@ -1,0 +1,231 @@
+# The workflow's Python helpers: checks of the configuration, files of a unit, versions of the code.
+#
+# REQUIRED INPUTS: config, config/schema.yaml, the image sheet
+# OUTPUTS: SHEET, MODELS, OPTIMISERS, FITS and the functions that the rules call
+import ast
+import sys
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+
+BASE = Path(workflow.basedir)
+PACKAGE = BASE / "scripts" / "ztfpsf"
+
+# Names of ZTF images are defined once, in the package; these of its modules need the standard
+# library only.
+sys.path.insert(0, str(PACKAGE.parent))
+
+from ztfpsf.errors import InputError
+from ztfpsf.names import UNIT_PATTERN
+from ztfpsf.sheet import read_sheet, suggest
+
+
+@contextmanager
+def one_sentence():
+    """End on bad input with its sentence; Snakemake would print a traceback behind it."""
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+
+
+# --- configuration ---
+
+
+def check_config(config, schema):
+    """Raise InputError naming the first key that the schema refuses."""
+    errors = Draft202012Validator(schema).iter_errors(config)
+    # A misspelt key explains the others.
+    for error in sorted(
+        errors, key=lambda e: (e.validator != "additionalProperties", e.json_path)
+    ):
+        raise InputError(describe_error(error))
+    for key in missing_keys(config, schema):
+        raise InputError(
+            f"config: key '{key}' is missing; config/config.yaml shows its default."
+        )
+
+
+def describe_error(error):
+    key = error.json_path.removeprefix("$").removeprefix(".")
+    if error.validator == "additionalProperties":
+        valid = error.schema["properties"]
+        wrong = next(name for name in error.instance if name not in valid)
+        name = f"{key}.{wrong}" if key else wrong
+        return (
+            f"config: there is no key '{name}'{suggest(wrong, list(valid))}; "
+            f"{key or 'the top level'} has {', '.join(valid)}."
+        )
+    meaning = error.schema.get("description", "").split(". ")[0].rstrip(".")
+    return f"config: key '{key}': {error.message}" + (
+        f" ({meaning})." if meaning else "."
+    )
+
+
+def missing_keys(block, schema, prefix=""):
+    for name, part in schema.get("properties", {}).items():
+        if name not in block:
+            yield prefix + name
+        elif isinstance(block[name], dict):
+            yield from missing_keys(block[name], part, f"{prefix}{name}.")
+
+
+def list_plugins(kind):
+    """Names of the models or optimisers: one file each."""
+    return sorted(path.stem for path in (PACKAGE / "psf" / kind).glob("[!_]*.py"))
+
+
+def check_fit(model, optimiser):
+    for kind, name, valid in (
+        ("PSF model", model, MODELS),
+        ("optimiser", optimiser, OPTIMISERS),
+    ):
+        if name not in valid:
+            raise InputError(
+                f"there is no {kind} '{name}'{suggest(name, valid)}; take one of "
+                f"{', '.join(valid)} in the config key 'compare_fits.fits' and in file names."
+            )
+
+
+def check_catalogue(catalogue):
+    if catalogue["kind"] not in ("detection", "table") and not catalogue["path"]:
+        raise InputError(
+            f"config: key 'catalogue.path' is needed for the kind {catalogue['kind']}; "
+            "write the directory of its shards."
+        )
+
+
+def find_beside(path):
+    """A relative path, from the working directory or else from that of the Snakefile."""
+    return path if Path(path).exists() or not (BASE / path).exists() else BASE / path
+
+
+with one_sentence():
+    check_config(config, yaml.safe_load((BASE / "config" / "schema.yaml").read_text()))
+    check_catalogue(config["catalogue"])
+    MODELS, OPTIMISERS = list_plugins("models"), list_plugins("optimisers")
+    FITS = config["compare_fits"]["fits"]
+    for fit in FITS:
+        check_fit(**fit)
+    SHEET = read_sheet(find_beside(config["images"]), config["data_root"] or "")
+
+
+# --- files of a unit ---
+
+
+@cache
+def unit_images(unit):
+    """The ImageFiles of an exposure, CCD or quadrant."""
+    with one_sentence():
+        return [with_catalogue(files) for files in SHEET.images(unit)]
+
+
+def with_catalogue(files):
+    if files.catalogue or config["catalogue"]["kind"] != "table":
+        return files
+    if not config["catalogue"]["path"]:
+        raise InputError(
+            f"{SHEET.path}: no catalogue for '{files.image}'; write a table in its column "
+            "'catalogue', or in the config key 'catalogue.path'."
+        )
+    return files._replace(catalogue=config["catalogue"]["path"])
+
+
+def column(name):
+    """Input or params function: one column of the unit's images, "" where nothing is given."""
+    return lambda wildcards: [
+        getattr(files, name) for files in unit_images(wildcards.unit)
+    ]
+
+
+def files_of(name):
+    """Input function: the files of one column of the unit's images, each once."""
+    return lambda wildcards: list(dict.fromkeys(filter(None, column(name)(wildcards))))
+
+
+def stamps_to_fit(wildcards):
+    """Input function of fit_psf: the stamps, for a model and an optimiser that exist."""
+    with one_sentence():
+        check_fit(wildcards.model, wildcards.optimiser)
+    return rules.cut_stamps.output.stamps
+
+
+def fits_of(product):
+    """Input function: one product of every fit that is compared, in the order of FITS."""
+    return lambda wildcards: [
+        f"results/fit_psf/{fit['model']}/{fit['optimiser']}/{wildcards.unit}_{product}"
+        for fit in FITS
+    ]
+
+
+def all_products(wildcards):
+    """Comparison of every unit, and the pictures of the first fit of each model."""
+    units = SHEET.units(config["unit"])
+    first = {fit["model"]: fit["optimiser"] for fit in reversed(FITS)}
+    products = expand(rules.compare_fits.output, unit=units)
+    for model, optimiser in first.items():
+        products += expand(
+            rules.plot_psf.output, model=model, optimiser=optimiser, unit=units
+        )
+    return products
+
+
+def picture(stem):
+    return f"{stem}.{config['plot_psf']['image_format']}"
+
+
+# --- params ---
+
+
+def untracked(value):
+    """Params function of a setting that changes no result: Snakemake reruns nothing for it.
+
+    It compares params of earlier runs unless they derive from threads or resources.
+    """
+    return lambda wildcards, threads: value
+
+
+def settings(rule_name, *without):
+    """The configuration of a rule, without some of its keys."""
+    return {
+        key: value for key, value in config[rule_name].items() if key not in without
+    }
+
+
+@cache
+def code_hash(*scripts):
+    """Hash of the modules of ztfpsf that some scripts import, directly or not.
+
+    Snakemake watches the script of a rule only; with this hash in its params, an edit of a module
+    reruns the rules that use it and no other.
+    """
+    modules, new = set(), {BASE / "scripts" / script for script in scripts}
+    while new:
+        modules |= new
+        new = {module for file in new for module in imported_modules(file)} - modules
+    digest = sha256()
+    for module in sorted(modules):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def imported_modules(file):
+    """Files of the modules of ztfpsf that a file imports, those of their packages included."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    modules = set()
+    for parts in (name.split(".") for name in names if name.split(".")[0] == "ztfpsf"):
+        for path in (
+            PACKAGE.joinpath(*parts[1:end]) for end in range(1, len(parts) + 1)
+        ):
+            modules |= {path / "__init__.py", path.with_suffix(".py")}
+    return {module for module in modules if module.is_file()}

@@ -1,0 +1,86 @@
+"""Rule cut_stamps: the pixels, variance and mask around every selected star of a unit."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from ztfpsf.errors import InputError
+from ztfpsf.io import make_provenance
+from ztfpsf.jobs import for_each_image, job
+from ztfpsf.stamps import Stamps, concatenate, describe_failure, write_stamps
+from ztfpsf.stars.cutting import cut_image
+from ztfpsf.stars.images import measure_sky, read_quadrant
+
+logger = logging.getLogger("ztfpsf")
+
+
+def cut_stamps(
+    *,
+    images: Sequence[str],
+    paths_to_sciimg: Sequence[str],
+    paths_to_mskimg: Sequence[str],
+    path_to_stars: str,
+    path_to_counts: str,
+    path_to_stamps: str,
+    size_px: int,
+    bad_mask_bits: Sequence[int],
+    saturation_fraction: float,
+    max_failed_fraction: float,
+) -> None:
+    """Cut the stamps of every image with selected stars; write one FITS file.
+
+    An image that failed in select_stars keeps that status here.
+    """
+    table = pd.read_parquet(path_to_stars)
+    sources = dict(list(table.groupby("image")))
+    counts = json.loads(Path(path_to_counts).read_text())
+    paths = zip(paths_to_sciimg, paths_to_mskimg, strict=True)
+    inputs = dict(zip(images, paths, strict=True))
+
+    def work(image: str) -> Stamps:
+        if counts[image]["status"] != "ok":
+            raise InputError(counts[image]["status"])
+        quadrant = read_quadrant(*inputs[image], bad_mask_bits, saturation_fraction)
+        stamps = cut_image(image, quadrant, measure_sky(quadrant), sources[image], size_px)
+        logger.info(
+            "%d/%d %s: %d stamps, %.2f %% of their pixels masked",
+            list(inputs).index(image) + 1,
+            len(inputs),
+            image,
+            len(stamps.stars),
+            100 * stamps.mask.mean(),
+        )
+        return stamps
+
+    parts, failures = for_each_image(images, work, max_failed_fraction)
+    rows = [
+        parts[image].images if image in parts else describe_failure(image, failures[image])
+        for image in images
+    ]
+    provenance = make_provenance(
+        [path_to_stars, *(path for paths in inputs.values() for path in paths if path)],
+        {
+            "size_px": size_px,
+            "bad_mask_bits": list(bad_mask_bits),
+            "saturation_fraction": saturation_fraction,
+        },
+    )
+    write_stamps(concatenate(rows, list(parts.values()), size_px), path_to_stamps, provenance)
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        cut_stamps(
+            images=snakemake.params.images,
+            paths_to_sciimg=snakemake.input.sciimg,
+            paths_to_mskimg=snakemake.params.mskimg,
+            path_to_stars=snakemake.input.stars,
+            path_to_counts=snakemake.input.counts,
+            path_to_stamps=snakemake.output.stamps,
+            size_px=snakemake.params.size_px,
+            bad_mask_bits=snakemake.params.bad_mask_bits,
+            saturation_fraction=snakemake.params.saturation_fraction,
+            max_failed_fraction=snakemake.params.max_failed_fraction,
+        )

@@ -1,0 +1,44 @@
+"""Gauss-Newton with Levenberg-Marquardt damping on the arrow structure: the default.
+
+Four to eight steps of O(pixels) each from the start of `ztfpsf.psf.start`.
+"""
+
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
+
+import jax
+
+from ztfpsf.psf import levenberg
+from ztfpsf.psf.arrow import normal_equations, solve as solve_arrow
+from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars
+
+
+class Options(NamedTuple):
+    niter: int = 50
+    tol: float = 1e-3  # ends when a step is expected to lower chi2 by less
+
+
+@partial(jax.jit, static_argnames=("model", "options", "batch"))
+def _solve(
+    model: ModuleType, stars: Stars, start: Parameters, options: Options, batch: Batch
+) -> Solution:
+    coefficients_shape = start.shape.shape[1:]
+
+    def solve_one(stars_and_start: tuple[Stars, Parameters]) -> Solution:
+        one_stars, one_start = stars_and_start
+        state = levenberg.minimise(
+            lambda parameters: normal_equations(model, parameters, one_stars, batch.stars),
+            lambda normal, damping: solve_arrow(normal, damping, coefficients_shape),
+            one_start,
+            options.niter,
+            options.tol,
+        )
+        return Solution(state.parameters, state.history, state.iteration)
+
+    return jax.lax.map(solve_one, (stars, start), batch_size=batch.problems)
+
+
+def solve(problem: Problem, options: Options) -> Solution:
+    """Minimise every problem; see ztfpsf.psf.optimisers."""
+    return _solve(problem.model, problem.stars, problem.start, options, problem.batch)

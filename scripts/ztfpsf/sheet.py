@@ -1,0 +1,214 @@
+"""The image sheet: which images there are, and where their files lie.
+
+A CSV file with the columns `image,sciimg,mskimg,catalogue`; only `image` is needed. Read at every
+start of the workflow, up to 10^5 rows: the standard library only, and no file is looked at before
+its unit is asked for.
+"""
+
+import csv
+import difflib
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ztfpsf.errors import InputError
+from ztfpsf.names import QUADRANT_PATTERN, QuadrantName, parse_quadrant
+
+COLUMNS = ("image", "sciimg", "mskimg", "catalogue")
+LEVELS = ("quadrant", "ccd", "exposure")
+
+SCIENCE_SUFFIXES = ("sciimg.fits", "sciimg.fits.fz", "sciimg.fits.gz")
+MASK_SUFFIXES = ("mskimg.fits.gz", "mskimg.fits", "mskimg.fits.fz")
+_SCIENCE_FILE = re.compile(rf"(?P<image>{QUADRANT_PATTERN})_sciimg\.fits(?:\.fz|\.gz)?")
+_FITS_FILE = re.compile(r".*\.fits(?:\.fz|\.gz)?")
+
+
+class ImageFiles(NamedTuple):
+    """The files of one image; "" where there is none."""
+
+    image: str
+    sciimg: str
+    mskimg: str = ""
+    catalogue: str = ""
+
+
+class ImageSheet(NamedTuple):
+    """The images of a sheet, by name; `rows[i]` belongs to `names[i]`."""
+
+    path: str
+    data_root: str
+    names: Sequence[str]  # sorted
+    rows: Sequence[ImageFiles]
+
+    def images(self, unit: str) -> Sequence[ImageFiles]:
+        """Files of the images of an exposure, CCD or quadrant, in the order of their names.
+
+        Raises InputError when the sheet has none.
+        """
+        # Names of one unit are neighbours, between the unit's name and the name with the character
+        # after "_" behind it.
+        rows = self.rows[
+            bisect_left(self.names, unit) : bisect_left(self.names, unit + chr(ord("_") + 1))
+        ]
+        if not rows:
+            raise InputError(
+                f"{self.path}: no image of '{unit}' in this image sheet; add a row for each of its "
+                "images, or correct the name."
+            )
+        return [self._resolve(row) for row in rows]
+
+    def units(self, level: str) -> Sequence[str]:
+        """Sorted names of the sheet's exposures, CCDs or quadrants."""
+        if level == "quadrant":
+            return list(self.names)
+        return sorted({getattr(parse_quadrant(name), level) for name in self.names})
+
+    def _resolve(self, row: ImageFiles) -> ImageFiles:
+        """Replace a root of ZTF's tree by the files below it."""
+        if _FITS_FILE.fullmatch(row.sciimg):
+            return row
+        root, name = row.sciimg or self.data_root, parse_quadrant(row.image)
+        return row._replace(
+            sciimg=_find(root, name, SCIENCE_SUFFIXES) or _join(root, name, SCIENCE_SUFFIXES[0]),
+            mskimg=row.mskimg or _find(root, name, MASK_SUFFIXES),
+        )
+
+
+def read_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
+    """Read an image sheet.
+
+    `data_root` is the root of ZTF's tree (sci/YYYY/MMDD/FFFFFF/...) for rows that name an image
+    and no file. Raises InputError naming the file and line of a bad row.
+    """
+    rows: dict[str, ImageFiles] = {}
+    for where, row in _read_rows(path):
+        for files in _expand(row, where, data_root):
+            if files.image in rows:
+                raise InputError(f"{where}: image '{files.image}' is listed twice; keep one row.")
+            rows[files.image] = files
+    if not rows:
+        raise InputError(f"{path}: the image sheet holds no image; add a row for each image.")
+    names = sorted(rows)
+    return ImageSheet(str(path), data_root, names, [rows[name] for name in names])
+
+
+def _read_rows(path: str | Path) -> Iterator[tuple[str, ImageFiles]]:
+    """Rows as written, each with "file, line n"; blank lines and comments (#) are skipped."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            columns = None
+            for cells in reader:
+                cells = [cell.strip() for cell in cells]
+                if not any(cells) or cells[0].startswith("#"):
+                    continue
+                where = f"{path}, line {reader.line_num}"
+                if columns is None:
+                    columns = _check_columns(cells, where)
+                elif len(cells) != len(columns):
+                    raise InputError(
+                        f"{where}: {len(cells)} cells, but the first line names "
+                        f"{len(columns)} columns; add or remove commas."
+                    )
+                else:
+                    record = dict(zip(columns, cells, strict=True))
+                    yield where, ImageFiles(**{"image": "", "sciimg": "", **record})
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such image sheet; write one or correct the config key 'images'."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: the image sheet cannot be read ({error.strerror}).") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: not a text file in UTF-8 ({error}); save the image sheet as CSV."
+        ) from None
+
+
+def _check_columns(columns: Sequence[str], where: str) -> Sequence[str]:
+    expected = ", ".join(COLUMNS)
+    for column in columns:
+        if column not in COLUMNS:
+            raise InputError(
+                f"{where}: unknown column '{column}'{suggest(column, COLUMNS)}; the columns of an "
+                f"image sheet are {expected}."
+            )
+    if "image" not in columns:
+        raise InputError(
+            f"{where}: column 'image' is missing; the columns of an image sheet are {expected}."
+        )
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{where}: a column is named twice; keep one of each.")
+    return columns
+
+
+def suggest(word: str, valid: Sequence[str]) -> str:
+    """`` (did you mean '...'?)`` for a misspelt word, or nothing."""
+    close = difflib.get_close_matches(word, valid, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _expand(row: ImageFiles, where: str, data_root: str) -> Iterator[ImageFiles]:
+    """Check a row; a directory without an image name becomes the images found below it."""
+    if row.image:
+        _check_named(row, where, data_root)
+        yield row
+    elif not row.sciimg or _FITS_FILE.fullmatch(row.sciimg):
+        raise InputError(
+            f"{where}: the image has no name; write one of the form "
+            "ztf_20200924431759_000655_zr_c13_o_q3 in the column 'image'."
+        )
+    elif row.mskimg:
+        raise InputError(
+            f"{where}: a directory's masks are found beside its images; leave 'mskimg' empty."
+        )
+    else:
+        yield from _scan(row, where)
+
+
+def _check_named(row: ImageFiles, where: str, data_root: str) -> None:
+    try:
+        parse_quadrant(row.image)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if not row.sciimg and not data_root:
+        raise InputError(
+            f"{where}: no file is given for '{row.image}'; write its path in the column 'sciimg', "
+            "or the root of ZTF's tree in the config key 'data_root'."
+        )
+
+
+def _scan(row: ImageFiles, where: str) -> Iterator[ImageFiles]:
+    """All science images below a directory, with the masks beside them."""
+    found = {}
+    for folder, _, files in os.walk(row.sciimg):
+        present = set(files)
+        for file in sorted(files):
+            match = _SCIENCE_FILE.fullmatch(file)
+            if match and match["image"] not in found:
+                masks = (f"{match['image']}_{suffix}" for suffix in MASK_SUFFIXES)
+                mask = next((mask for mask in masks if mask in present), "")
+                found[match["image"]] = row._replace(
+                    image=match["image"],
+                    sciimg=os.path.join(folder, file),
+                    mskimg=os.path.join(folder, mask) if mask else "",
+                )
+    if not found:
+        raise InputError(
+            f"{where}: no file named like ztf_20200924431759_000655_zr_c13_o_q3_sciimg.fits below "
+            f"the directory '{row.sciimg}'; correct the column 'sciimg'."
+        )
+    yield from found.values()
+
+
+def _find(root: str, name: QuadrantName, suffixes: Sequence[str]) -> str:
+    """The first of a product's possible files that is there, or ""."""
+    paths = (_join(root, name, suffix) for suffix in suffixes)
+    return next((path for path in paths if os.path.exists(path)), "")
+
+
+def _join(root: str, name: QuadrantName, suffix: str) -> str:
+    return os.path.join(root, name.path(suffix))

@@ -1,0 +1,139 @@
+"""Stamps, the pixels around every selected star with variance and mask, and their file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from astropy.io import fits
+
+from ztfpsf.errors import InputError
+from ztfpsf.io import write_fits
+
+IMAGE_COLUMNS = {
+    "image": str,
+    "status": str,
+    "gain": float,
+    "read_noise_electron": float,
+    "saturation_adu": float,
+    "magzp_mag": float,
+    "seeing_px": float,
+    "obsmjd": float,
+    "exptime_s": float,
+    "nx": int,
+    "ny": int,
+    "sky_adu": float,
+    "sky_rms_adu": float,
+}
+STAR_COLUMNS = {
+    "image": str,
+    "star_id": str,
+    "ra_deg": float,
+    "dec_deg": float,
+    "mag": float,
+    "x_px": float,
+    "y_px": float,
+    "x0_px": int,
+    "y0_px": int,
+    "sky_adu": float,
+    "sky_rms_adu": float,
+    "is_reserved": bool,
+}
+
+
+class Stamps(NamedTuple):
+    """Stamps of n stars of one or more images; pixel [i, 0, 0] is (x0_px, y0_px) of star i."""
+
+    images: pd.DataFrame  # IMAGE_COLUMNS, one row per image
+    stars: pd.DataFrame  # STAR_COLUMNS, n rows
+    data: np.ndarray  # (n, size, size) float32 ADU, sky not subtracted, finite everywhere
+    variance: np.ndarray  # (n, size, size) float32 ADU^2, positive
+    mask: np.ndarray  # (n, size, size) uint8, 1 = do not use
+
+
+def describe_failure(name: str, status: str) -> pd.DataFrame:
+    """The row of IMAGES of an image that failed."""
+    blank = {str: "", float: np.nan, int: 0}
+    row = {key: blank[kind] for key, kind in IMAGE_COLUMNS.items()}
+    return pd.DataFrame([row | {"image": name, "status": status}])
+
+
+def concatenate(images: Sequence[pd.DataFrame], parts: Sequence[Stamps], size_px: int) -> Stamps:
+    """The stamps of several images as one; `images` has a row for the failed ones, too."""
+    blank = np.zeros((0, size_px, size_px))
+    stars = pd.concat([part.stars for part in parts]) if parts else _make_empty(STAR_COLUMNS)
+    return Stamps(
+        pd.concat(images, ignore_index=True),
+        stars.reset_index(drop=True),
+        np.concatenate([blank.astype(np.float32), *(part.data for part in parts)]),
+        np.concatenate([blank.astype(np.float32), *(part.variance for part in parts)]),
+        np.concatenate([blank.astype(np.uint8), *(part.mask for part in parts)]),
+    )
+
+
+def _make_empty(columns: Mapping[str, type]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+
+
+def write_stamps(stamps: Stamps, path: str | Path, provenance: Mapping[str, Any]) -> None:
+    """Write HDUs IMAGES, STARS (tables), DATA, VARIANCE, MASK (cubes, star = first axis)."""
+    hdus = fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            _to_hdu(stamps.images, IMAGE_COLUMNS, "IMAGES"),
+            _to_hdu(stamps.stars, STAR_COLUMNS, "STARS"),
+            fits.ImageHDU(stamps.data, name="DATA"),
+            fits.ImageHDU(stamps.variance, name="VARIANCE"),
+            fits.ImageHDU(stamps.mask, name="MASK"),
+        ]
+    )
+    hdus["DATA"].header["BUNIT"] = "adu"
+    hdus["VARIANCE"].header["BUNIT"] = "adu**2"
+    write_fits(hdus, path, provenance)
+
+
+def read_stamps(path: str | Path) -> Stamps:
+    """Read a file of write_stamps. Raises InputError when it is missing or not such a file."""
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            header = hdus["DATA"].header
+            shape = tuple(header[f"NAXIS{axis}"] for axis in (3, 2, 1))
+            cubes = [
+                _to_native(hdus[name].data, dtype, shape)
+                for name, dtype in (("DATA", "f4"), ("VARIANCE", "f4"), ("MASK", "u1"))
+            ]
+            images = _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
+            return Stamps(images, _to_frame(hdus["STARS"].data, STAR_COLUMNS), *cubes)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make it with the rule cut_stamps.") from None
+    except (OSError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a complete stamps file ({error}); make it again with cut_stamps."
+        ) from None
+
+
+def _to_native(data: np.ndarray | None, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape, dtype) if data is None else np.ascontiguousarray(data, dtype)
+
+
+def _to_hdu(table: pd.DataFrame, columns: Mapping[str, type], name: str) -> fits.BinTableHDU:
+    formats = {float: "D", int: "J", bool: "L"}
+    out = []
+    for key, kind in columns.items():
+        values = table[key].to_numpy()
+        if kind is str:
+            values = np.array([str(v).encode("ascii", "replace") for v in values], dtype="S")
+            out.append(fits.Column(key, f"{max(values.dtype.itemsize, 1)}A", array=values))
+        else:
+            out.append(fits.Column(key, formats[kind], array=values.astype(kind)))
+    return fits.BinTableHDU.from_columns(out, name=name)
+
+
+def _to_frame(data: np.ndarray, columns: Mapping[str, type]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            key: [str(v) for v in data[key]] if kind is str else data[key].astype(kind)
+            for key, kind in columns.items()
+        }
+    )

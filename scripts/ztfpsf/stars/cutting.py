@@ -1,0 +1,169 @@
+"""Cut stamps out of an image: pixels, local sky, variance, mask."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import convolve1d
+from scipy.spatial import cKDTree
+
+from ztfpsf.errors import InputError
+from ztfpsf.stamps import IMAGE_COLUMNS, STAR_COLUMNS, Stamps
+from ztfpsf.stars.images import Quadrant, Sky
+
+# The local sky comes from a ring that begins where the stamp ends and is this wide: some 900
+# pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.
+RING_WIDTH_PX = 9
+N_CLIPS = 3
+SMOOTHING = (0.25, 0.5, 0.25)
+# A neighbour's pixels are masked where it adds more than this many times the sky noise.
+NEIGHBOUR_LEVEL = 0.3
+# ASSUME: wings as in the fits of ZTF stars by a Moffat profile, 1.6 to 5.7.
+MOFFAT_BETA = 2.5
+# How far from the star its neighbours are looked for, in stamp sizes: the corner is at 0.71.
+NEIGHBOUR_REACH = 1.0
+
+
+def cut_image(
+    name: str, quadrant: Quadrant, sky: Sky, sources: pd.DataFrame, size_px: int
+) -> Stamps:
+    """Stamps of the kept stars of one image; `sources` are its rows of select_stars, all of them.
+
+    The stamp is centred on the pixel nearest to the star. Masked are pixels that are bad,
+    saturated, or lit by another source (see _mask_neighbours). A pixel that is not finite holds
+    the local sky. Variance = max(smoothed image, sky) / gain + (read noise / gain)^2: raw pixels
+    as their own variance would favour low values. Raises InputError when a stamp reaches over
+    the edge of the image.
+    """
+    if size_px < 3 or size_px % 2 == 0:
+        raise InputError(f"cut_stamps: size_px is {size_px}; it must be odd and at least 3.")
+    stars = sources[sources["reason"] == ""]
+    x0, y0 = (
+        np.floor(stars[key].to_numpy() + 0.5).astype(np.int32) - size_px // 2
+        for key in ("x_px", "y_px")
+    )
+    _check_inside(x0, y0, size_px, quadrant)
+    steps = np.arange(size_px)
+    cut = (y0[:, None, None] + steps[:, None], x0[:, None, None] + steps)
+    data = quadrant.data[cut]
+    local_sky, local_rms = _measure_local_sky(quadrant, sky, x0, y0, size_px)
+    data = np.where(np.isfinite(data), data, local_sky[:, None, None])
+    bad = quadrant.bad[cut] | quadrant.saturated[cut]
+    table = stars.assign(image=name, x0_px=x0, y0_px=y0, sky_adu=local_sky, sky_rms_adu=local_rms)
+    return Stamps(
+        _describe(name, quadrant, sky),
+        table[list(STAR_COLUMNS)],
+        data,
+        _make_variance(quadrant, data, bad, local_sky),
+        (bad | _mask_neighbours(table, sources, data)).astype(np.uint8),
+    )
+
+
+def _check_inside(x0: np.ndarray, y0: np.ndarray, size_px: int, quadrant: Quadrant) -> None:
+    ny, nx = quadrant.data.shape
+    inside = (x0 >= 0) & (y0 >= 0) & (x0 + size_px <= nx) & (y0 + size_px <= ny)
+    if not inside.all():
+        raise InputError(
+            f"{quadrant.path}: a stamp of {size_px} px reaches over the edge of the image; "
+            "select the stars again with this cut_stamps: size_px."
+        )
+
+
+def _mask_neighbours(stars: pd.DataFrame, sources: pd.DataFrame, data: np.ndarray) -> np.ndarray:
+    """Pixels (n, size, size) where another source adds more than NEIGHBOUR_LEVEL of the sky noise.
+
+    Left in, the neighbours that isolation permits add half a per cent to the wings of the mean
+    star. Their light is that of a Moffat profile with the star's half-light radius, scaled by
+    the difference of magnitudes. Never masked: pixels nearer to the star than to the neighbour.
+    """
+    size = data.shape[-1]
+    masked = np.zeros(data.shape, dtype=bool)
+    if len(stars) == 0:
+        return masked
+    tree = cKDTree(sources[["x_px", "y_px"]])
+    source_mag = sources["mag"].to_numpy()
+    positions = sources[["x_px", "y_px"]].to_numpy()
+    flux = _measure_flux(stars, data)
+    gamma = stars["half_light_radius_px"].to_numpy() / np.sqrt(2 ** (1 / (MOFFAT_BETA - 1)) - 1)
+    peak = flux * (MOFFAT_BETA - 1) / (np.pi * gamma**2) / stars["sky_rms_adu"].to_numpy()
+    dy, dx = np.mgrid[:size, :size]
+    columns = ("x_px", "y_px", "x0_px", "y0_px", "mag")
+    for i, (x, y, x0, y0, mag) in enumerate(zip(*(stars[c] for c in columns), strict=True)):
+        near = np.array(tree.query_ball_point((x, y), NEIGHBOUR_REACH * size), dtype=int)
+        near = near[np.hypot(*(positions[near] - (x, y)).T) > 0]
+        excess = peak[i] * 10 ** (-0.4 * (source_mag[near] - mag)) / NEIGHBOUR_LEVEL
+        own = (dx + x0 - x) ** 2 + (dy + y0 - y) ** 2
+        seen = excess > 1
+        for (x_near, y_near), ratio in zip(positions[near[seen]], excess[seen], strict=True):
+            distance = (dx + x0 - x_near) ** 2 + (dy + y0 - y_near) ** 2
+            lit = (1 + distance / gamma[i] ** 2) ** MOFFAT_BETA < ratio
+            masked[i] |= lit & (distance < own)
+    return masked
+
+
+def _measure_flux(stars: pd.DataFrame, data: np.ndarray) -> np.ndarray:
+    """Flux (n,) in ADU within four half-light radii."""
+    steps = np.arange(data.shape[-1])
+    dx = steps + (stars["x0_px"] - stars["x_px"]).to_numpy()[:, None]
+    dy = steps + (stars["y0_px"] - stars["y_px"]).to_numpy()[:, None]
+    radius = 4 * stars["half_light_radius_px"].to_numpy()[:, None, None]
+    inside = np.hypot(dx[:, None, :], dy[:, :, None]) <= radius
+    return (data - stars["sky_adu"].to_numpy()[:, None, None]).sum(axis=(1, 2), where=inside)
+
+
+def _measure_local_sky(
+    quadrant: Quadrant, sky: Sky, x0: np.ndarray, y0: np.ndarray, size_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clipped median and 1.4826 MAD in the ring around each stamp, (n,) float32 ADU.
+
+    Where no pixel of the ring can be used, those of the image.
+    """
+    half = size_px // 2
+    outer = half + RING_WIDTH_PX
+    dy, dx = np.mgrid[-outer : outer + 1, -outer : outer + 1]
+    ring = (np.hypot(dx, dy) > half) & (np.hypot(dx, dy) <= outer)
+    ny, nx = quadrant.data.shape
+    column = (x0 + half)[:, None] + dx[ring]
+    row = (y0 + half)[:, None] + dy[ring]
+    inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+    cut = (row.clip(0, ny - 1), column.clip(0, nx - 1))
+    usable = inside & ~(quadrant.bad[cut] | quadrant.saturated[cut])
+    values = np.where(usable, quadrant.data[cut], np.nan)
+    values[~usable.any(axis=1)] = sky.level_adu
+    for _ in range(N_CLIPS):
+        level = np.nanmedian(values, axis=1)
+        rms = 1.4826 * np.nanmedian(np.abs(values - level[:, None]), axis=1)
+        values[np.abs(values - level[:, None]) > 3 * rms[:, None]] = np.nan
+    return level, np.where(rms > 0, rms, np.float32(sky.rms_adu))
+
+
+def _make_variance(
+    quadrant: Quadrant, data: np.ndarray, mask: np.ndarray, local_sky: np.ndarray
+) -> np.ndarray:
+    """Variance (n, size, size) float32 ADU^2 of sky, star and read-out."""
+    floor = np.maximum(local_sky, 0)[:, None, None]
+    smooth = np.where(mask, floor, data)
+    for axis in (1, 2):
+        smooth = convolve1d(smooth, SMOOTHING, axis=axis, mode="nearest")
+    read_noise_adu = quadrant.read_noise_electron / quadrant.gain
+    return (np.maximum(smooth, floor) / quadrant.gain + read_noise_adu**2).astype(np.float32)
+
+
+def _describe(name: str, quadrant: Quadrant, sky: Sky) -> pd.DataFrame:
+    """The image's row of IMAGES; what a header does not tell and no step needs is NaN."""
+    header, (ny, nx) = quadrant.header, quadrant.data.shape
+    optional = {"magzp_mag": "MAGZP", "seeing_px": "SEEING", "obsmjd": "OBSMJD"}
+    row: dict[str, Any] = {key: header.get(word, np.nan) for key, word in optional.items()}
+    row |= {
+        "image": name,
+        "status": "ok",
+        "gain": quadrant.gain,
+        "read_noise_electron": quadrant.read_noise_electron,
+        "saturation_adu": quadrant.saturation_adu,
+        "exptime_s": header.get("EXPTIME", np.nan),
+        "nx": nx,
+        "ny": ny,
+        "sky_adu": sky.level_adu,
+        "sky_rms_adu": sky.rms_adu,
+    }
+    return pd.DataFrame([row])[list(IMAGE_COLUMNS)]

@@ -1,0 +1,94 @@
+"""A catalogue of the sources seen on the image itself (sep), with the header's zero point."""
+
+import numpy as np
+import pandas as pd
+import sep
+from astropy.wcs import WCS
+
+from ztfpsf.errors import InputError
+from ztfpsf.io import require_keyword
+from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure
+from ztfpsf.stars.sky import make_star_names, to_sky
+
+# Detection on the image smoothed to about the seeing; three pixels keep hot pixels out.
+KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
+MIN_PIXELS = 3
+# sep's limits of pixels above the threshold and of parts of one object; 50 MB.
+MAX_PIXELS = 1_000_000
+MAX_PARTS = 10_000
+
+
+def detect_sources(
+    quadrant: Quadrant, sky: Sky, wcs: WCS, detection_threshold: float
+) -> pd.DataFrame:
+    """Sources above `detection_threshold` times the sky noise.
+
+    Returns star_id, ra_deg, dec_deg, mag, x_px, y_px.
+    Magnitudes are those of point sources: the flux within 4 half-light radii, corrected to the
+    flux within twice this aperture by the median of the bright sources, and MAGZP. Raises
+    InputError where MAGZP is missing or nothing is found.
+    """
+    if "MAGZP" not in quadrant.header:
+        raise InputError(
+            f"{quadrant.path}: header keyword MAGZP is missing, so detected stars have no "
+            "magnitude; add it, or give a catalogue."
+        )
+    zero_point = require_keyword(quadrant.header, "MAGZP", quadrant.path)
+    x, y = _find_peaks(quadrant, sky, detection_threshold)
+    unsaturated = ~_at(quadrant.saturated, x, y)
+    radius = find_typical_radius(quadrant, sky, x[unsaturated], y[unsaturated])
+    x, y, _ = find_centroids(quadrant, sky, x, y, radius)
+    small = measure(quadrant, sky, x, y, radius)
+    bright = unsaturated & (small.snr > 100)
+    large, _, _ = sep.sum_circle(sky.subtracted, x, y, 8 * radius, mask=quadrant.bad)
+    correction = np.median(large[bright] / small.flux_adu[bright]) if bright.any() else 1.0
+    seen = small.flux_adu > 0
+    ra, dec = to_sky(wcs, x[seen], y[seen])
+    mag = zero_point - 2.5 * np.log10(small.flux_adu[seen] * correction)
+    return pd.DataFrame(
+        {
+            "star_id": make_star_names(ra, dec),
+            "ra_deg": ra,
+            "dec_deg": dec,
+            "mag": mag,
+            "x_px": x[seen],
+            "y_px": y[seen],
+        }
+    )
+
+
+def _find_peaks(quadrant: Quadrant, sky: Sky, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the sources, deblended; InputError where there are none or far too many."""
+    sep.set_extract_pixstack(MAX_PIXELS)
+    sep.set_sub_object_limit(MAX_PARTS)
+    try:
+        found = sep.extract(
+            sky.subtracted,
+            threshold,
+            err=sky.rms_adu,
+            mask=quadrant.bad,
+            minarea=MIN_PIXELS,
+            filter_kernel=KERNEL,
+        )
+    except Exception as error:  # sep raises nothing more specific
+        if "limit of" not in str(error):
+            raise
+        raise InputError(
+            f"{quadrant.path}: too crowded or too disturbed for detection ({error}); "
+            "raise select_stars: detection_threshold, or give a catalogue."
+        ) from error
+    if len(found) == 0:
+        raise InputError(
+            f"{quadrant.path}: no source above {threshold:g} times the noise "
+            f"({sky.rms_adu:.3g} ADU); lower select_stars: detection_threshold, "
+            "or take the image out of the sheet."
+        )
+    return found["x"], found["y"]
+
+
+def _at(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    ny, nx = plane.shape
+    column = np.floor(x + 0.5).astype(int).clip(0, nx - 1)
+    row = np.floor(y + 0.5).astype(int).clip(0, ny - 1)
+    return plane[row, column]

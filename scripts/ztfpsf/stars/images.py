@@ -1,0 +1,121 @@
+"""A quadrant's science image with what is needed to judge its pixels."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import sep
+from astropy.io import fits
+
+from ztfpsf.errors import InputError
+from ztfpsf.io import read_image, require_keyword
+
+SATURATED_BIT = 8  # of IPAC's masks
+# Cells of the background map; ztfimg uses the same (16 x 14 cells in a quadrant).
+BACKGROUND_CELL_PX = (192, 220)
+
+
+class Quadrant(NamedTuple):
+    """A science image. `bad` and `saturated` exclude each other: a pixel has one reason."""
+
+    path: str
+    data: np.ndarray  # (ny, nx) float32 ADU, sky not subtracted, may hold NaN
+    header: fits.Header
+    bad: np.ndarray  # (ny, nx) bool: not finite, or a bit of the mask says so
+    saturated: np.ndarray  # (ny, nx) bool
+    gain: float  # electron/ADU
+    read_noise_electron: float
+    saturation_adu: float
+
+
+class Sky(NamedTuple):
+    """The background of an image."""
+
+    level_adu: float  # median of the map
+    rms_adu: float  # noise of a pixel on blank sky
+    subtracted: np.ndarray  # (ny, nx) float32 ADU: the image minus the map, 0 where not finite
+
+
+def read_quadrant(
+    path_to_sciimg: str,
+    path_to_mskimg: str,
+    bad_mask_bits: Sequence[int],
+    saturation_fraction: float,
+) -> Quadrant:
+    """Read an image and its mask (none if `path_to_mskimg` is empty).
+
+    A pixel is saturated above `saturation_fraction` times SATURATE, or where the mask has bit 8
+    and `bad_mask_bits` holds it; it is bad where it is not finite or has another of these bits.
+    Raises InputError for a file that cannot be read, a missing or impossible GAIN, READNOI or
+    SATURATE, an image without a usable or with a constant value, and a mask of another shape.
+    """
+    data, header = read_image(path_to_sciimg)
+    data = data.astype(np.float32, copy=False)
+    gain = _require_positive(header, "GAIN", path_to_sciimg)
+    read_noise = require_keyword(header, "READNOI", path_to_sciimg)
+    saturation = _require_positive(header, "SATURATE", path_to_sciimg)
+    bad = ~np.isfinite(data)
+    if bad.all():
+        raise InputError(f"{path_to_sciimg}: all pixels are NaN; take it out of the image sheet.")
+    with np.errstate(invalid="ignore"):
+        saturated = data > saturation_fraction * saturation
+    if path_to_mskimg:
+        bits = _read_mask(path_to_mskimg, data.shape)
+        others = [bit for bit in bad_mask_bits if bit != SATURATED_BIT]
+        bad |= (bits & _to_integer(others)) != 0
+        if SATURATED_BIT in bad_mask_bits:
+            saturated |= (bits & _to_integer([SATURATED_BIT])) != 0
+    saturated &= ~bad
+    return Quadrant(path_to_sciimg, data, header, bad, saturated, gain, read_noise, saturation)
+
+
+def _require_positive(header: fits.Header, key: str, path: str) -> float:
+    value = require_keyword(header, key, path)
+    if value <= 0:
+        raise InputError(f"{path}: {key} is {value}; it must be positive: correct the header.")
+    return value
+
+
+def _read_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
+    bits, _ = read_image(path)
+    if bits.shape != shape:
+        raise InputError(
+            f"{path}: the mask has {bits.shape[1]} x {bits.shape[0]} pixels, its image "
+            f"{shape[1]} x {shape[0]}; name the mask of that image in the image sheet."
+        )
+    if bits.dtype.kind not in "iu":
+        raise InputError(f"{path}: the mask holds {bits.dtype} values; expected integer bit masks.")
+    return bits.astype(np.int32, copy=False)
+
+
+def _to_integer(bits: Sequence[int]) -> int:
+    return sum(1 << bit for bit in set(bits))
+
+
+def measure_sky(quadrant: Quadrant) -> Sky:
+    """Background map (sep: clipped mode in cells, median-filtered, interpolated) and noise.
+
+    Raises InputError for an image without noise: it was not observed.
+    """
+    data, unusable = quadrant.data, quadrant.bad | quadrant.saturated
+    if unusable.all():
+        raise InputError(f"{quadrant.path}: all pixels are masked or saturated; check its mask.")
+    faintest = data.min(where=~unusable, initial=np.inf)
+    if faintest == data.max(where=~unusable, initial=-np.inf):
+        raise InputError(
+            f"{quadrant.path}: constant image (all pixels are {faintest:g}); "
+            "take it out of the image sheet."
+        )
+    finite = np.isfinite(data)
+    if not finite.all():
+        data = np.where(finite, data, np.float32(0))
+    width, height = BACKGROUND_CELL_PX
+    background = sep.Background(data, mask=unusable, bw=width, bh=height)
+    if not background.globalrms > 0:
+        raise InputError(
+            f"{quadrant.path}: the sky has no noise (rms {background.globalrms:g} ADU); "
+            "give the image as observed."
+        )
+    subtracted = data - background.back(dtype=np.float32)
+    subtracted[~finite] = 0
+    return Sky(float(background.globalback), float(background.globalrms), subtracted)

@@ -1,0 +1,178 @@
+"""The stars of one image that are fit to measure its PSF, and why the others are not."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ztfpsf.errors import InputError
+from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.isolation import find_neighbour_difference
+from ztfpsf.stars.locus import find_shape_outliers
+from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure
+
+# The tests in their order; a rejected star carries the first it fails.
+REASONS = ("magnitude", "edge", "mask", "saturated", "neighbour", "position", "shape")
+COLUMNS = (
+    "image",
+    "star_id",
+    "ra_deg",
+    "dec_deg",
+    "mag",
+    "x_px",
+    "y_px",
+    "half_light_radius_px",  # within twice the typical diameter; NaN where there is no light
+    "neighbour_mag_difference",  # brightest neighbour minus star; NaN: none, or not looked for
+    "reason",
+    "is_reserved",
+)
+# Within 3 px lies 95 % of the light of a star at ZTF's best seeing and most of it at the worst: a
+# bad pixel there spoils flux and position. Farther out it is masked in the stamp, and no more.
+CORE_RADIUS_PX = 3
+MIN_SNR = 10.0
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What a star must fulfil; the keys of the configuration's select_stars, and the stamp size."""
+
+    size_px: int
+    magnitude_min_mag: float = 14.0
+    magnitude_max_mag: float = 18.0
+    isolation_arcsec: float = 20.0
+    neighbour_magnitude_difference_mag: float | None = 3.0
+    edge_px: int = 15
+    saturation_fraction: float = 0.8
+    bad_mask_bits: list[int] = field(default_factory=lambda: [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12])
+    reserved_fraction: float = 0.2
+    min_stars: int = 10
+    detection_threshold: float = 1.5
+
+    @property
+    def margin_px(self) -> int:
+        """Distance to the edge that leaves room for the stamp."""
+        return max(self.edge_px, self.size_px // 2 + 1)
+
+
+class Selection(NamedTuple):
+    """The stars of one image and their numbers."""
+
+    stars: pd.DataFrame  # COLUMNS without image: all sources of the field of view
+    kept: int
+    reserved: int
+    rejected: dict[str, int]  # number by reason
+
+
+def select(quadrant: Quadrant, sky: Sky, sources: pd.DataFrame, criteria: Criteria) -> Selection:
+    """Test the sources (star_id, ra_deg, dec_deg, mag, x_px, y_px) of an image and around it.
+
+    Isolation looks at all of them; the result holds those in the field of view. Raises
+    InputError when fewer than `min_stars` are kept.
+    """
+    sources = sources.assign(neighbour_mag_difference=_compare_neighbours(sources, criteria))
+    ny, nx = quadrant.data.shape
+    in_view = sources["x_px"].between(-0.5, nx - 0.5) & sources["y_px"].between(-0.5, ny - 0.5)
+    stars = sources[in_view].reset_index(drop=True)
+    x, y = stars["x_px"].to_numpy(copy=True), stars["y_px"].to_numpy(copy=True)
+    reason = np.full(len(stars), "", dtype=object)
+
+    def reject(name: str, failed: np.ndarray) -> None:
+        reason[(reason == "") & failed] = name
+
+    reject("magnitude", ~_is_in_range(stars["mag"].to_numpy(), criteria))
+    # Centroids first: the edge is counted from where the star is, not from the catalogue.
+    left = np.flatnonzero(reason == "")
+    radius = find_typical_radius(quadrant, sky, x[left], y[left])
+    found = np.zeros(len(stars), dtype=bool)
+    x[left], y[left], found[left] = find_centroids(quadrant, sky, x[left], y[left], radius)
+    measured = measure(quadrant, sky, x, y, radius)
+
+    reject("edge", find_edge(x, y, (ny, nx), criteria.margin_px))
+    reject("mask", _find_in_core(quadrant.bad, x, y, reason == ""))
+    reject("saturated", _find_in_core(quadrant.saturated, x, y, reason == ""))
+    reject("neighbour", find_crowded(stars["neighbour_mag_difference"].to_numpy(), criteria))
+    reject("position", ~found | ~(measured.snr >= MIN_SNR))
+    left = np.flatnonzero(reason == "")
+    sizes = measured.half_light_radius_px
+    is_outlier = find_shape_outliers(x[left], y[left], sizes[left], measured.snr[left])
+    reason[left[is_outlier]] = "shape"
+
+    kept = reason == ""
+    is_reserved = kept & np.array(
+        [is_in_reserve(name, criteria.reserved_fraction) for name in stars["star_id"]], dtype=bool
+    )
+    stars = stars.assign(
+        x_px=x, y_px=y, half_light_radius_px=sizes, reason=reason, is_reserved=is_reserved
+    )[list(COLUMNS[1:])]
+    rejected = {name: int((reason == name).sum()) for name in REASONS}
+    selection = Selection(stars, int(kept.sum()), int(is_reserved.sum()), rejected)
+    _check_number(selection, quadrant.path, criteria.min_stars)
+    return selection
+
+
+def make_empty_table() -> pd.DataFrame:
+    """The table of select_stars without a row."""
+    kinds = {"image": str, "star_id": str, "reason": str, "is_reserved": bool}
+    return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, float)) for name in COLUMNS})
+
+
+def find_edge(x: np.ndarray, y: np.ndarray, shape: tuple[int, int], margin_px: int) -> np.ndarray:
+    """Stars less than `margin_px` from the first or last row or column."""
+    ny, nx = shape
+    inside = (x >= margin_px) & (x <= nx - 1 - margin_px)
+    inside &= (y >= margin_px) & (y <= ny - 1 - margin_px)
+    return ~inside
+
+
+def find_crowded(difference: np.ndarray, criteria: Criteria) -> np.ndarray:
+    """Stars with a neighbour that counts: any, or one less than so many magnitudes fainter."""
+    limit = criteria.neighbour_magnitude_difference_mag
+    return difference < (np.inf if limit is None else limit)
+
+
+def is_in_reserve(name: str, fraction: float) -> bool:
+    """Whether a star is reserved: decided by its name alone, the same for ever."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < fraction * 2**64
+
+
+def _is_in_range(mag: np.ndarray, criteria: Criteria) -> np.ndarray:
+    return (mag > criteria.magnitude_min_mag) & (mag < criteria.magnitude_max_mag)
+
+
+def _compare_neighbours(sources: pd.DataFrame, criteria: Criteria) -> np.ndarray:
+    mag = sources["mag"].to_numpy()
+    return find_neighbour_difference(
+        sources["ra_deg"].to_numpy(),
+        sources["dec_deg"].to_numpy(),
+        mag,
+        _is_in_range(mag, criteria),
+        criteria.isolation_arcsec,
+    )
+
+
+def _find_in_core(
+    plane: np.ndarray, x: np.ndarray, y: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """Stars, of the wanted, with a true pixel of `plane` within CORE_RADIUS_PX."""
+    found = np.zeros(len(x), dtype=bool)
+    dy, dx = np.mgrid[-CORE_RADIUS_PX : CORE_RADIUS_PX + 1, -CORE_RADIUS_PX : CORE_RADIUS_PX + 1]
+    near = dx**2 + dy**2 <= CORE_RADIUS_PX**2
+    column = np.floor(x[wanted] + 0.5).astype(int)[:, None] + dx[near]
+    row = np.floor(y[wanted] + 0.5).astype(int)[:, None] + dy[near]
+    ny, nx = plane.shape
+    found[wanted] = plane[row.clip(0, ny - 1), column.clip(0, nx - 1)].any(axis=1)
+    return found
+
+
+def _check_number(selection: Selection, path: str, min_stars: int) -> None:
+    if selection.kept >= max(min_stars, 1):
+        return
+    counts = ", ".join(f"{name} {n}" for name, n in selection.rejected.items() if n)
+    raise InputError(
+        f"{path}: only {selection.kept} stars kept of {len(selection.stars)} "
+        f"({counts or 'none in the field of view'}); needs {min_stars}: loosen select_stars "
+        "in the configuration, or take the image out of the sheet."
+    )

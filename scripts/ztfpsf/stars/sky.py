@@ -1,0 +1,117 @@
+"""Positions on the sky: world coordinates of an image, proper motion, names of stars."""
+
+import warnings
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
+
+from ztfpsf.errors import InputError
+
+MAS_IN_RADIAN = np.radians(1 / 3.6e6)
+
+
+def to_unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, 3) of positions on the sky."""
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def to_angles(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension in [0, 360) and declination, degrees, of vectors (n, 3) of any length."""
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
+def get_separation_deg(
+    ra_deg: np.ndarray, dec_deg: np.ndarray, centre_ra_deg: float, centre_dec_deg: float
+) -> np.ndarray:
+    """Angles in degrees between positions (n,) and a centre, exact at all distances."""
+    vectors = to_unit_vectors(np.asarray(ra_deg), np.asarray(dec_deg))
+    centre = to_unit_vectors(np.asarray(centre_ra_deg), np.asarray(centre_dec_deg))
+    return np.degrees(2 * np.arcsin(np.linalg.norm(vectors - centre, axis=-1).clip(0, 2) / 2))
+
+
+def apply_proper_motion(
+    ra_deg: np.ndarray,
+    dec_deg: np.ndarray,
+    pmra_mas_per_year: np.ndarray,
+    pmdec_mas_per_year: np.ndarray,
+    years: np.ndarray | float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions `years` later: uniform motion in space, no parallax, no radial velocity.
+
+    `pmra` contains the factor cos(dec), as in Gaia; a proper motion that is not finite counts as
+    zero. Hipparcos catalogue (ESA SP-1200), volume 1, equation 1.5.21.
+    """
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    position = to_unit_vectors(ra_deg, dec_deg)
+    east = np.stack([-np.sin(ra), np.cos(ra), np.zeros_like(ra)], axis=-1)
+    north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], axis=-1)
+    shift = east * np.nan_to_num(pmra_mas_per_year, posinf=0, neginf=0)[:, None]
+    shift += north * np.nan_to_num(pmdec_mas_per_year, posinf=0, neginf=0)[:, None]
+    years = np.broadcast_to(years, ra.shape)[:, None]
+    return to_angles(position + MAS_IN_RADIAN * shift * years)
+
+
+def get_julian_year(mjd: float) -> float:
+    """Julian epoch of a modified Julian date."""
+    return 2000.0 + (mjd - 51544.5) / 365.25
+
+
+def make_star_names(ra_deg: np.ndarray, dec_deg: np.ndarray) -> list[str]:
+    """IAU names like J034523.12+353123.4: digits are cut off, not rounded, as the IAU asks."""
+    # 24000 hundredths of a second of time and 36000 tenths of an arcsecond make a degree.
+    ra_steps = np.floor((np.asarray(ra_deg) % 360.0) * 24000).astype(np.int64)
+    dec_steps = np.floor(np.abs(dec_deg) * 36000).astype(np.int64)
+    return [
+        f"J{a // 360000:02d}{a // 6000 % 60:02d}{a // 100 % 60:02d}.{a % 100:02d}"
+        f"{'-' if negative else '+'}"
+        f"{d // 36000:02d}{d // 600 % 60:02d}{d // 10 % 60:02d}.{d % 10}"
+        for a, d, negative in zip(
+            ra_steps.tolist(), dec_steps.tolist(), np.signbit(dec_deg).tolist(), strict=True
+        )
+    ]
+
+
+def read_wcs(header: fits.Header, path: str) -> WCS:
+    """World coordinates of an image (TPV: the PV terms matter up to 0.75").
+
+    Raises InputError when the header holds none that can be evaluated.
+    """
+    hint = "fit the astrometry of the image and write it to the header"
+    with warnings.catch_warnings():
+        # The dates of ZTF's headers are not in the form of the standard; positions do not care.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            wcs = WCS(header, naxis=2)
+            usable = wcs.has_celestial and np.isfinite(wcs.all_pix2world(0.0, 0.0, 0)).all()
+        except (WcsError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:120].rstrip(". ")
+            raise InputError(
+                f"{path}: the WCS of the header is broken ({reason}); {hint}."
+            ) from None
+    if not usable:
+        raise InputError(f"{path}: the header holds no WCS (CTYPE1, CRVAL1, CD1_1, ...); {hint}.")
+    return wcs
+
+
+def to_sky(wcs: WCS, x_px: np.ndarray, y_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination in degrees of pixel positions."""
+    ra, dec = wcs.all_pix2world(x_px, y_px, 0)
+    return ra, dec
+
+
+def to_pixels(wcs: WCS, ra_deg: np.ndarray, dec_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel positions of sky positions in or near the image."""
+    x, y = wcs.all_world2pix(ra_deg, dec_deg, 0)
+    return x, y
+
+
+def get_field_of_view(wcs: WCS, shape: tuple[int, int]) -> tuple[float, float, float]:
+    """Centre (RA, Dec) and radius in degrees of the circle through the farthest image corner."""
+    ny, nx = shape
+    x = np.array([(nx - 1) / 2, -0.5, nx - 0.5, -0.5, nx - 0.5])
+    y = np.array([(ny - 1) / 2, -0.5, -0.5, ny - 0.5, ny - 0.5])
+    ra, dec = to_sky(wcs, x, y)
+    return ra[0], dec[0], get_separation_deg(ra, dec, ra[0], dec[0]).max()
