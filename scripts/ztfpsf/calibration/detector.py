@@ -4,7 +4,6 @@ Overscan, linearity and pocket effect, in this order, on any range of rows.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -75,22 +74,6 @@ class Quadrant(NamedTuple):
             *linearity.cards(self.frame.name.night, settings.linearity_key, a, b),
             *pocket.cards(self.pocket),
         ]
-
-
-def make_detector(settings: dict, path_to_pockets: str | Path | None) -> Detector:
-    """Settings from the configuration's `detector` block. Raises InputError for unknown values."""
-    key = settings["linearity_key"]
-    if key not in linearity.KEYS:
-        raise InputError(
-            f"linearity_key '{key}' is unknown; use one of {', '.join(linearity.KEYS)}."
-        )
-    return Detector(
-        quadrant_shape=tuple(settings["quadrant_shape"]),
-        overscan=Overscan(**settings["overscan"]),
-        linearity_key=key,
-        saturation_adu=float(settings["saturation_adu"]),
-        pockets=pocket.read_pockets(path_to_pockets) if path_to_pockets else None,
-    )
 
 
 def prepare_quadrant(frame: RawFrame, qid: int, settings: Detector) -> Quadrant:

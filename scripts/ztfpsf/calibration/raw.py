@@ -98,8 +98,8 @@ def _check_structure(frame: RawFrame, n_hdus: int) -> None:
     path, hdus = frame.path, frame.hdus
     if n_hdus != N_HDUS:
         raise InputError(
-            f"{path}: holds {n_hdus} HDUs instead of {N_HDUS}, so an amplifier image or overscan "
-            "is missing; fetch it again."
+            f"{path}: holds {n_hdus} HDUs instead of {N_HDUS}: it is truncated or lacks an "
+            "amplifier image or overscan; fetch it again."
         )
     last = hdus[-1].fileinfo()
     if not path.endswith(".gz") and last["datLoc"] + last["datSpan"] > os.path.getsize(path):

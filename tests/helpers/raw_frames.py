@@ -21,6 +21,7 @@ DETECTOR = {
     },
     "linearity_key": "amp_id",
     "saturation_adu": 60000.0,
+    "pocket_parameters": None,
 }
 
 
