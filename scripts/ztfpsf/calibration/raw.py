@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.io.fits.hdu.compressed._compression import CfitsioException
 from astropy.utils.exceptions import AstropyUserWarning
 
+from ztfpsf.calibration.rice import RiceImage, open_rice
 from ztfpsf.errors import InputError
 from ztfpsf.io import require_keyword
 from ztfpsf.names import RawName, parse_raw
@@ -36,6 +37,7 @@ class RawFrame(NamedTuple):
     name: RawName
     hdus: fits.HDUList
     shape: tuple[int, int]  # (ny, nx) of a quadrant
+    rice: dict[int, RiceImage]  # by index of HDU, where rows can be decoded directly
 
     def primary(self) -> fits.Header:
         return self.hdus[0].header
@@ -53,6 +55,8 @@ class RawFrame(NamedTuple):
 
     def _read(self, index: int, key: slice) -> np.ndarray:
         try:
+            if index in self.rice:
+                return self.rice[index].rows(*key.indices(self.shape[0])[:2])
             return np.array(self.hdus[index].section[key], dtype=np.float32)
         except _READ_ERRORS as error:
             raise InputError(
@@ -86,12 +90,20 @@ def open_raw(path: str | Path, shape: tuple[int, int] = QUADRANT_SHAPE) -> Itera
         raise InputError(
             f"{path}: not a FITS file ({type(error).__name__}); fetch it again."
         ) from None
-    frame = RawFrame(str(path), name, hdus, shape)
-    try:
+    frame = RawFrame(str(path), name, hdus, shape, {})
+    with hdus, open(path, "rb") as file:
         _check_structure(frame, n_hdus)
+        if not str(path).endswith(".gz"):
+            frame.rice.update(_rice_images(path, file.fileno()))
         yield frame
-    finally:
-        hdus.close()
+
+
+def _rice_images(path: str | Path, descriptor: int) -> Iterator[tuple[int, RiceImage]]:
+    with fits.open(path, disable_image_compression=True) as tables:
+        for index, table in enumerate(tables):
+            image = open_rice(table, descriptor)
+            if image is not None:
+                yield index, image
 
 
 def _check_structure(frame: RawFrame, n_hdus: int) -> None:
