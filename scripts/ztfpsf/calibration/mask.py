@@ -41,14 +41,18 @@ def local_median(image: np.ndarray) -> np.ndarray:
     Exact per block, constant within it; (ny, nx) float32 in, the same out.
     """
     ny, nx = image.shape
-    rows, columns = -(-ny // BLOCK_PX), -(-nx // BLOCK_PX)
-    padded = np.full((rows * BLOCK_PX, columns * BLOCK_PX), np.nan, np.float32)
-    padded[:ny, :nx] = image
-    blocks = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2)
-    ordered = np.sort(blocks.reshape(rows, columns, -1), axis=-1)  # NaN last
-    n_values = np.isfinite(ordered).sum(axis=-1, keepdims=True)
-    medians = np.take_along_axis(ordered, np.maximum(n_values - 1, 0) // 2, axis=-1)[..., 0]
-    return np.repeat(np.repeat(medians, BLOCK_PX, 0), BLOCK_PX, 1)[:ny, :nx]
+    columns = -(-nx // BLOCK_PX)
+    typical = np.empty((ny, nx), np.float32)
+    for first in range(0, ny, BLOCK_PX):
+        band = image[first : first + BLOCK_PX]
+        padded = np.full((len(band), columns * BLOCK_PX), np.nan, np.float32)
+        padded[:, :nx] = band
+        blocks = padded.reshape(len(band), columns, BLOCK_PX).swapaxes(0, 1).reshape(columns, -1)
+        blocks.sort(axis=1)  # NaN last
+        middle = np.maximum(np.isfinite(blocks).sum(axis=1) - 1, 0) // 2
+        medians = blocks[np.arange(columns), middle]
+        typical[first : first + BLOCK_PX] = np.repeat(medians, BLOCK_PX)[:nx]
+    return typical
 
 
 def mask_bias(bias_adu: np.ndarray, read_noise_adu: float, hot_sigma: float) -> np.ndarray:
@@ -82,12 +86,13 @@ def mask_flat(flat: np.ndarray, low: float, high: float, dead: float) -> np.ndar
 
 def grow(where: np.ndarray, radius_px: int) -> np.ndarray:
     """A boolean image grown by a square of 2 radius_px + 1, at the cost of its true pixels only."""
-    rows, columns = np.nonzero(where)
+    ny, nx = where.shape
+    rows, columns = np.divmod(np.flatnonzero(where), nx)
     grown = where.copy()
     reach = range(-radius_px, radius_px + 1)
     for dy in reach:
         for dx in reach:
             y, x = rows + dy, columns + dx
-            inside = (y >= 0) & (y < where.shape[0]) & (x >= 0) & (x < where.shape[1])
+            inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
             grown[y[inside], x[inside]] = True
     return grown

@@ -96,9 +96,10 @@ def calibrate_quadrant(quadrant: Quadrant, masters: Masters, settings: Science) 
             signal, image[rows], flat, flat_sigma, constant, quadrant.gain
         )
     mask = masters.bias.mask(qid) | masters.flat.mask(qid)
-    mask[grow(saturated, settings.saturation_grow_px)] |= BITS["saturated"]
-    bad = ~np.isfinite(image) | ~np.isfinite(variance)
-    mask[bad] |= BITS["nan"]
+    if saturated.any():
+        mask[grow(saturated, settings.saturation_grow_px)] |= BITS["saturated"]
+    # A pixel without a value has no variance.
+    mask[~np.isfinite(variance)] |= BITS["nan"]
     n_cosmics = _flag_cosmics(image, variance, mask, settings)
     cards = [
         *quadrant.cards(),
