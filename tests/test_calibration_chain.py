@@ -316,7 +316,9 @@ def test_bad_bias_frames_are_left_out_with_their_reasons(night, tmp_path):
 
 def test_flats_of_another_filter_or_led(night, tmp_path):
     signal = photons(np.random.default_rng(0), 9000 * night.response) + night.bias
-    green = [write_raw(tmp_path, raw_name("f", i, filtercode="zg"), signal, led=2) for i in range(4)]
+    green = [
+        write_raw(tmp_path, raw_name("f", i, filtercode="zg"), signal, led=2) for i in range(4)
+    ]
     with pytest.raises(InputError, match=r"0 of at least 3 zr flat.*is in zg"):
         night.make_flat(tmp_path / "flat.fits", green)
     lit = [write_raw(tmp_path, raw_name("f", i), signal, led=2, seed=i) for i in range(4)]

@@ -82,7 +82,9 @@ def open_rice(table: fits.BinTableHDU, descriptor: int) -> RiceImage | None:
     lengths, offsets = rows["COMPRESSED_DATA"].astype(np.int64).T
     if len(rows) != header["ZNAXIS2"] or not lengths.all():
         return None
-    options = {header[f"ZNAME{i}"]: header[f"ZVAL{i}"] for i in range(1, 9) if f"ZNAME{i}" in header}
+    options = {
+        header[f"ZNAME{i}"]: header[f"ZVAL{i}"] for i in range(1, 9) if f"ZNAME{i}" in header
+    }
     if options.get("BYTEPIX", _BYTES_PER_PIXEL) != _BYTES_PER_PIXEL:
         return None
     return RiceImage(
