@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Written when the installation is complete: an interrupted one starts again.
 STAMP := .venv/.$(LOCK).lock-stamp
 UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-annotate --no-header
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

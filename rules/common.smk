@@ -39,14 +39,15 @@ def one_sentence():
 def check_config(config, schema):
     """Raise InputError naming the first key that the schema refuses."""
     errors = Draft202012Validator(schema).iter_errors(config)
-    # A misspelt key explains the others.
-    for error in sorted(
-        errors, key=lambda e: (e.validator != "additionalProperties", e.json_path)
-    ):
-        raise InputError(describe_error(error))
-    for key in missing_keys(config, schema):
+    # A misspelt key explains the other errors.
+    order = lambda error: (error.validator != "additionalProperties", error.json_path)
+    first = min(errors, key=order, default=None)
+    if first:
+        raise InputError(describe_error(first))
+    missing = next(missing_keys(config, schema), None)
+    if missing:
         raise InputError(
-            f"config: key '{key}' is missing; config/config.yaml shows its default."
+            f"config: key '{missing}' is missing; config/config.yaml shows its default."
         )
 
 
@@ -222,10 +223,12 @@ def imported_modules(file):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    modules = set()
-    for parts in (name.split(".") for name in names if name.split(".")[0] == "ztfpsf"):
-        for path in (
-            PACKAGE.joinpath(*parts[1:end]) for end in range(1, len(parts) + 1)
-        ):
-            modules |= {path / "__init__.py", path.with_suffix(".py")}
+    paths = {
+        PACKAGE.joinpath(*parts[:end])
+        for top, *parts in (name.split(".") for name in names)
+        for end in range(len(parts) + 1)
+        if top == "ztfpsf"
+    }
+    modules = {path / "__init__.py" for path in paths}
+    modules |= {path.with_suffix(".py") for path in paths}
     return {module for module in modules if module.is_file()}

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
 import ztfpsf
 from ztfpsf.errors import InputError
@@ -57,7 +59,11 @@ def read_image(path: str | Path) -> tuple[np.ndarray, fits.Header]:
     """
     try:
         # No memory map: a truncated file must fail here, not at the first use of a pixel.
-        with fits.open(path, memmap=False, ignore_missing_simple=False) as hdus:
+        with (
+            warnings.catch_warnings(action="ignore", category=AstropyUserWarning),
+            fits.open(path, memmap=False, ignore_missing_simple=False) as hdus,
+        ):
+            # A truncated file warns, and then fails where its pixels are read: that is enough.
             for hdu in hdus:
                 if hdu.header.get("NAXIS") == 2 and hdu.is_image:
                     header, data = hdu.header.copy(), hdu.data

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +28,11 @@ def job(path_to_log: str | Path) -> Iterator[None]:
     except InputError as error:
         logger.error("%s", error)
         raise SystemExit(1) from None
-    except Exception:
-        logger.exception("unexpected error")
-        raise
     finally:
+        # Python shows the traceback of an unexpected error on stderr; the log needs it, too.
+        error = sys.exception()
+        if error is not None and not isinstance(error, SystemExit):
+            handlers[0].stream.write("".join(traceback.format_exception(error)))
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()

@@ -1,5 +1,6 @@
 """Stamps, the pixels around every selected star with variance and mask, and their file."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
 from ztfpsf.errors import InputError
 from ztfpsf.io import write_fits
@@ -96,7 +98,10 @@ def write_stamps(stamps: Stamps, path: str | Path, provenance: Mapping[str, Any]
 def read_stamps(path: str | Path) -> Stamps:
     """Read a file of write_stamps. Raises InputError when it is missing or not such a file."""
     try:
-        with fits.open(path, memmap=False) as hdus:
+        with (
+            warnings.catch_warnings(action="ignore", category=AstropyUserWarning),
+            fits.open(path, memmap=False) as hdus,
+        ):
             header = hdus["DATA"].header
             shape = tuple(header[f"NAXIS{axis}"] for axis in (3, 2, 1))
             cubes = [
@@ -107,7 +112,7 @@ def read_stamps(path: str | Path) -> Stamps:
             return Stamps(images, _to_frame(hdus["STARS"].data, STAR_COLUMNS), *cubes)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; make it with the rule cut_stamps.") from None
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: not a complete stamps file ({error}); make it again with cut_stamps."
         ) from None

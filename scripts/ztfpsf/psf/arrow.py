@@ -43,9 +43,7 @@ class Covariance(NamedTuple):
     star_shape: Array  # (n, 4, m)
 
 
-def _star_gram(
-    model: ModuleType, star: Array, shape: Array, data: Array, weight: Array
-) -> Array:
+def star_gram(model: ModuleType, star: Array, shape: Array, data: Array, weight: Array) -> Array:
     """Weighted products of the columns (x, y, flux, background, shape..., residual) of one star."""
     size_px = data.shape[-1]
 
@@ -67,13 +65,11 @@ def _star_gram(
     return (columns * weight.ravel()) @ columns.T
 
 
-def normal_equations(
-    model: ModuleType, parameters: Parameters, stars: Stars, batch: int
-) -> Normal:
+def normal_equations(model: ModuleType, parameters: Parameters, stars: Stars, batch: int) -> Normal:
     """Normal equations of one problem; stars are worked on `batch` at a time to stay in cache."""
     shapes = star_shapes(parameters, stars)
     gram = jax.lax.map(
-        lambda star: _star_gram(model, *star),
+        lambda star: star_gram(model, *star),
         (parameters.star, shapes, stars.data, stars.weight),
         batch_size=batch,
     )
@@ -117,16 +113,12 @@ def solve(normal: Normal, damping: Array, coefficients_shape: tuple[int, int]) -
     right = jnp.concatenate([scaled.border, scaled.star_gradient[..., None]], axis=-1)
     eliminated = jnp.linalg.solve(scaled.star, right)  # A^-1 [B, g]
     schur = scaled.corner - jnp.einsum("nsm,nsp->mp", scaled.border, eliminated[..., :-1])
-    gradient = scaled.shape_gradient - jnp.einsum(
-        "nsm,ns->m", scaled.border, eliminated[..., -1]
-    )
+    gradient = scaled.shape_gradient - jnp.einsum("nsm,ns->m", scaled.border, eliminated[..., -1])
     shape_step = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(schur), gradient)
     star_step = eliminated[..., -1] - eliminated[..., :-1] @ shape_step
     decrease = jnp.sum(star_step * scaled.star_gradient) + shape_step @ scaled.shape_gradient
     return Step(
-        Parameters(
-            star_step * star_scale, (shape_step * shape_scale).reshape(coefficients_shape)
-        ),
+        Parameters(star_step * star_scale, (shape_step * shape_scale).reshape(coefficients_shape)),
         decrease,
     )
 

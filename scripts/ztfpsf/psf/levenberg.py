@@ -73,9 +73,7 @@ def minimise(
     damping = jnp.full((), 10.0 * FIRST_DAMPING)
     standing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(solve, unknown, damping)
-    )._replace(
-        chi2_decrease=jnp.ones(())
-    )
+    )._replace(chi2_decrease=jnp.ones(()))
     history = jnp.full(niter + 1, jnp.nan)
     first = State(start, unknown, standing, damping, history, jnp.full((), -1))
     return jax.lax.while_loop(is_running, step, first)

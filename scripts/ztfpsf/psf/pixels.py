@@ -9,7 +9,6 @@ relative to the flux is below 1e-5 for FWHM >= 1 px (tests/test_psf_pixels.py).
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 

@@ -61,12 +61,10 @@ class Solution(NamedTuple):
     iterations: Array  # (p,) int
 
 
-def field_basis(
-    x_px: np.ndarray, y_px: np.ndarray, nx: int, ny: int, degree: int
-) -> np.ndarray:
+def field_basis(x_px: np.ndarray, y_px: np.ndarray, nx: int, ny: int, degree: int) -> np.ndarray:
     """Legendre products of total degree <= `degree` at positions scaled to [-1, 1] over the image.
 
-    Returns shape (n, (degree + 1) (degree + 2) / 2).
+    `x_px`, `y_px`: (n,). Returns shape (n, (degree + 1) (degree + 2) / 2).
     """
     u = (2.0 * np.asarray(x_px, float) - (nx - 1)) / nx
     v = (2.0 * np.asarray(y_px, float) - (ny - 1)) / ny
@@ -97,16 +95,6 @@ def star_model(model: ModuleType, star: Array, shape: Array, size_px: int) -> Ar
 def star_shapes(parameters: Parameters, stars: Stars) -> Array:
     """Shape parameters at each star, (n, K)."""
     return stars.basis @ parameters.shape.T
-
-
-def model_stamps(model: ModuleType, parameters: Parameters, stars: Stars, batch: int) -> Array:
-    """Models of all stamps, (n, S, S) ADU."""
-    size_px = stars.data.shape[-1]
-    return jax.lax.map(
-        lambda star_and_shape: star_model(model, *star_and_shape, size_px),
-        (parameters.star, star_shapes(parameters, stars)),
-        batch_size=batch,
-    )
 
 
 def loss(model: ModuleType, parameters: Parameters, stars: Stars) -> Array:

@@ -6,12 +6,14 @@ its name from image to image), of the stars within a cone. Rows without a finite
 magnitude are left out.
 """
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
 from ztfpsf.errors import InputError
 from ztfpsf.stars.htm import cover_cone
@@ -122,22 +124,25 @@ def _read_table(path: str) -> pd.DataFrame:
 def _read_fits_table(path: str) -> pd.DataFrame:
     """One-dimensional columns of the first binary table of a FITS file."""
     try:
-        with fits.open(path, memmap=False) as hdus:
-            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
-            if not tables:
-                raise InputError(f"{path}: holds no table; give a FITS binary table.")
-            data = tables[0].data
-            return pd.DataFrame(
-                {
-                    name: data[name].astype(data[name].dtype.newbyteorder("="))
-                    for name in data.names
-                    if data[name].ndim == 1
-                }
-            )
+        with (
+            warnings.catch_warnings(action="ignore", category=AstropyUserWarning),
+            fits.open(path, memmap=False) as hdus,
+        ):
+            tables = [hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
     except FileNotFoundError:
         raise InputError(_missing(path)) from None
-    except (OSError, TypeError, IndexError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a complete FITS table ({_in_short(error)}).") from None
+    if not tables:
+        raise InputError(f"{path}: holds no table; give a FITS binary table.")
+    columns = {name: tables[0][name] for name in tables[0].names}
+    return pd.DataFrame(
+        {
+            name: values.astype(values.dtype.newbyteorder("="))
+            for name, values in columns.items()
+            if values.ndim == 1
+        }
+    )
 
 
 def _missing(path: str) -> str:

@@ -1,7 +1,5 @@
 """Cut stamps out of an image: pixels, local sky, variance, mask."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from scipy.ndimage import convolve1d
@@ -9,9 +7,9 @@ from scipy.spatial import cKDTree
 
 from ztfpsf.errors import InputError
 from ztfpsf.stamps import IMAGE_COLUMNS, STAR_COLUMNS, Stamps
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import Quadrant, Sky, get_number
 
-# The local sky comes from a ring that begins where the stamp ends and is this wide: some 900
+# The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
 # pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.
 RING_WIDTH_PX = 9
 N_CLIPS = 3
@@ -152,15 +150,16 @@ def _make_variance(
 def _describe(name: str, quadrant: Quadrant, sky: Sky) -> pd.DataFrame:
     """The image's row of IMAGES; what a header does not tell and no step needs is NaN."""
     header, (ny, nx) = quadrant.header, quadrant.data.shape
-    optional = {"magzp_mag": "MAGZP", "seeing_px": "SEEING", "obsmjd": "OBSMJD"}
-    row: dict[str, Any] = {key: header.get(word, np.nan) for key, word in optional.items()}
-    row |= {
+    row = {
         "image": name,
         "status": "ok",
         "gain": quadrant.gain,
         "read_noise_electron": quadrant.read_noise_electron,
         "saturation_adu": quadrant.saturation_adu,
-        "exptime_s": header.get("EXPTIME", np.nan),
+        "magzp_mag": get_number(header, "MAGZP"),
+        "seeing_px": get_number(header, "SEEING"),
+        "obsmjd": get_number(header, "OBSMJD"),
+        "exptime_s": get_number(header, "EXPTIME"),
         "nx": nx,
         "ny": ny,
         "sky_adu": sky.level_adu,

@@ -1,7 +1,7 @@
 """The stars of one image that are fit to measure its PSF, and why the others are not."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ COLUMNS = (
     "mag",
     "x_px",
     "y_px",
-    "half_light_radius_px",  # within twice the typical diameter; NaN where there is no light
+    "half_light_radius_px",  # NaN outside the magnitude limits and where there is no light
     "neighbour_mag_difference",  # brightest neighbour minus star; NaN: none, or not looked for
     "reason",
     "is_reserved",
@@ -36,19 +36,19 @@ MIN_SNR = 10.0
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a star must fulfil; the keys of the configuration's select_stars, and the stamp size."""
+    """What a star must fulfil: the configuration's select_stars, and the size of its stamp."""
 
     size_px: int
-    magnitude_min_mag: float = 14.0
-    magnitude_max_mag: float = 18.0
-    isolation_arcsec: float = 20.0
-    neighbour_magnitude_difference_mag: float | None = 3.0
-    edge_px: int = 15
-    saturation_fraction: float = 0.8
-    bad_mask_bits: list[int] = field(default_factory=lambda: [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12])
-    reserved_fraction: float = 0.2
-    min_stars: int = 10
-    detection_threshold: float = 1.5
+    magnitude_min_mag: float
+    magnitude_max_mag: float
+    isolation_arcsec: float
+    neighbour_magnitude_difference_mag: float | None  # None: every neighbour counts
+    edge_px: int
+    saturation_fraction: float
+    bad_mask_bits: list[int]
+    reserved_fraction: float
+    min_stars: int
+    detection_threshold: float  # in units of the sky noise
 
     @property
     def margin_px(self) -> int:
@@ -84,19 +84,19 @@ def select(quadrant: Quadrant, sky: Sky, sources: pd.DataFrame, criteria: Criter
     reject("magnitude", ~_is_in_range(stars["mag"].to_numpy(), criteria))
     # Centroids first: the edge is counted from where the star is, not from the catalogue.
     left = np.flatnonzero(reason == "")
-    radius = find_typical_radius(quadrant, sky, x[left], y[left])
     found = np.zeros(len(stars), dtype=bool)
+    snr, sizes = np.full((2, len(stars)), np.nan)
+    radius = find_typical_radius(quadrant, sky, x[left], y[left])
     x[left], y[left], found[left] = find_centroids(quadrant, sky, x[left], y[left], radius)
-    measured = measure(quadrant, sky, x, y, radius)
+    _, snr[left], sizes[left] = measure(quadrant, sky, x[left], y[left], radius)
 
     reject("edge", find_edge(x, y, (ny, nx), criteria.margin_px))
     reject("mask", _find_in_core(quadrant.bad, x, y, reason == ""))
     reject("saturated", _find_in_core(quadrant.saturated, x, y, reason == ""))
     reject("neighbour", find_crowded(stars["neighbour_mag_difference"].to_numpy(), criteria))
-    reject("position", ~found | ~(measured.snr >= MIN_SNR))
+    reject("position", ~found | ~(snr >= MIN_SNR))
     left = np.flatnonzero(reason == "")
-    sizes = measured.half_light_radius_px
-    is_outlier = find_shape_outliers(x[left], y[left], sizes[left], measured.snr[left])
+    is_outlier = find_shape_outliers(x[left], y[left], sizes[left], snr[left])
     reason[left[is_outlier]] = "shape"
 
     kept = reason == ""
@@ -171,8 +171,9 @@ def _check_number(selection: Selection, path: str, min_stars: int) -> None:
     if selection.kept >= max(min_stars, 1):
         return
     counts = ", ".join(f"{name} {n}" for name, n in selection.rejected.items() if n)
+    stars = "star" if selection.kept == 1 else "stars"
     raise InputError(
-        f"{path}: only {selection.kept} stars kept of {len(selection.stars)} "
+        f"{path}: only {selection.kept} {stars} kept of {len(selection.stars)} "
         f"({counts or 'none in the field of view'}); needs {min_stars}: loosen select_stars "
         "in the configuration, or take the image out of the sheet."
     )

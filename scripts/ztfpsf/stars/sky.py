@@ -8,6 +8,7 @@ from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
 from ztfpsf.errors import InputError
 
+WCS_KEYWORDS = ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
 MAS_IN_RADIAN = np.radians(1 / 3.6e6)
 
 
@@ -80,6 +81,11 @@ def read_wcs(header: fits.Header, path: str) -> WCS:
     Raises InputError when the header holds none that can be evaluated.
     """
     hint = "fit the astrometry of the image and write it to the header"
+    missing = [key for key in WCS_KEYWORDS if key not in header]
+    if "CD1_1" not in header and "CDELT1" not in header:
+        missing.append("CD1_1")
+    if missing:
+        raise InputError(f"{path}: the header has no WCS ({', '.join(missing)} missing); {hint}.")
     with warnings.catch_warnings():
         # The dates of ZTF's headers are not in the form of the standard; positions do not care.
         warnings.simplefilter("ignore", FITSFixedWarning)
@@ -87,13 +93,19 @@ def read_wcs(header: fits.Header, path: str) -> WCS:
             wcs = WCS(header, naxis=2)
             usable = wcs.has_celestial and np.isfinite(wcs.all_pix2world(0.0, 0.0, 0)).all()
         except (WcsError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())[:120].rstrip(". ")
             raise InputError(
-                f"{path}: the WCS of the header is broken ({reason}); {hint}."
+                f"{path}: the WCS of the header is broken ({_in_short(error)}); {hint}."
             ) from None
     if not usable:
-        raise InputError(f"{path}: the header holds no WCS (CTYPE1, CRVAL1, CD1_1, ...); {hint}.")
+        raise InputError(
+            f"{path}: the WCS of the header gives no RA and Dec "
+            f"(CTYPE1 is {header['CTYPE1']!r}); {hint}."
+        )
     return wcs
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120].rstrip(". ")
 
 
 def to_sky(wcs: WCS, x_px: np.ndarray, y_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from astropy.wcs import WCS
 from ztfpsf.errors import InputError
 from ztfpsf.stars.catalogue import READERS, Cone, check_catalogue_path
 from ztfpsf.stars.detection import detect_sources
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import Quadrant, Sky, get_number
 from ztfpsf.stars.selection import Criteria
 from ztfpsf.stars.sky import get_field_of_view, get_separation_deg, read_wcs, to_pixels
 
@@ -30,7 +30,7 @@ def find_sources(
         raise InputError(f"catalogue: kind is '{kind}'; expected one of {', '.join(KINDS)}.")
     check_catalogue_path(kind, path)
     ra, dec, radius = get_field_of_view(wcs, quadrant.data.shape)
-    mjd = quadrant.header.get("OBSMJD", np.nan)
+    mjd = get_number(quadrant.header, "OBSMJD")
     around = Cone(ra, dec, radius + criteria.isolation_arcsec / 3600, mjd)
     return _place(READERS[kind](path, around), around._replace(radius_deg=radius), wcs)
 

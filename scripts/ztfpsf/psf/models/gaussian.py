@@ -1,7 +1,7 @@
 """Gaussian profile with full covariance.
 
-    P(d) = exp(-d^T C^-1 d / 2) / (2 pi sqrt(det C)),   integral over the plane 1
-    FWHM = 2 sqrt(2 ln 2) sigma along each axis
+P(d) = exp(-d^T C^-1 d / 2) / (2 pi sqrt(det C)),   integral over the plane 1
+FWHM = 2 sqrt(2 ln 2) sigma along each axis
 """
 
 from typing import NamedTuple

@@ -18,9 +18,7 @@ class Scaled(NamedTuple):
     to_parameters: Callable[[Array], Parameters]
 
 
-def curvature_scale(
-    model: ModuleType, stars: Stars, start: Parameters, batch: int
-) -> Parameters:
+def curvature_scale(model: ModuleType, stars: Stars, start: Parameters, batch: int) -> Parameters:
     """Error of each parameter at the start with all others fixed: unit curvature in z."""
     normal = normal_equations(model, start, stars, batch)
     star = jnp.diagonal(normal.star, axis1=1, axis2=2)
@@ -30,9 +28,7 @@ def curvature_scale(
     )
 
 
-def scale_problem(
-    model: ModuleType, stars: Stars, start: Parameters, scale: Parameters
-) -> Scaled:
+def scale_problem(model: ModuleType, stars: Stars, start: Parameters, scale: Parameters) -> Scaled:
     """Parameters = start + scale * z: the same objective, only its coordinates change."""
     flat_start, unravel = ravel_pytree(start)
     flat_scale, _ = ravel_pytree(scale)

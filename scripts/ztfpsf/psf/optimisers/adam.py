@@ -80,9 +80,7 @@ def _minimise(
 
 @partial(jax.jit, static_argnames=("func", "niter"))
 def _fit(func, init_params, learning_rate, niter, tol, kwargs):
-    return _minimise(
-        lambda params: func(params, **kwargs), init_params, learning_rate, niter, tol
-    )
+    return _minimise(lambda params: func(params, **kwargs), init_params, learning_rate, niter, tol)
 
 
 def fit_adam(
@@ -112,9 +110,7 @@ def _start_scale(model: ModuleType, stars: Stars, start: Parameters, batch: int)
     noise = curvature_scale(model, stars, start, batch)
     flux = jnp.abs(start.star[:, 2:3])
     typical = jnp.array(START_ERRORS) * jnp.where(jnp.arange(4) < 2, 1.0, flux)
-    return Parameters(
-        jnp.hypot(noise.star, typical), jnp.hypot(noise.shape, SHAPE_START_ERROR)
-    )
+    return Parameters(jnp.hypot(noise.star, typical), jnp.hypot(noise.shape, SHAPE_START_ERROR))
 
 
 @partial(jax.jit, static_argnames=("model", "options", "batch"))

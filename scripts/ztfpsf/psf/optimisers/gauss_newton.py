@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 
 from ztfpsf.psf import levenberg
-from ztfpsf.psf.arrow import normal_equations, solve as solve_arrow
+from ztfpsf.psf.arrow import normal_equations
+from ztfpsf.psf.arrow import solve as solve_arrow
 from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars
 
 

@@ -134,9 +134,7 @@ def _minimise(
         jnp.zeros((), int),
         jnp.zeros((), bool),
     )
-    last = jax.lax.while_loop(
-        lambda state: (state.iteration < niter) & ~state.is_done, step, first
-    )
+    last = jax.lax.while_loop(lambda state: (state.iteration < niter) & ~state.is_done, step, first)
     return last.z, last.history, last.iteration
 
 

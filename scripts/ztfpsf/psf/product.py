@@ -1,0 +1,158 @@
+"""The PSF of an image as a product: a FITS file, and an object that draws it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+
+from ztfpsf.errors import InputError
+from ztfpsf.io import write_fits
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.problem import field_basis
+
+PICTURE_SIZE_PX = 51
+
+
+class Psf(NamedTuple):
+    """PSF of one image: polynomials of the field position for each shape parameter."""
+
+    image: str
+    model: ModuleType
+    coefficients: np.ndarray  # (K, B)
+    covariance: np.ndarray  # (K B, K B)
+    degree: int
+    nx: int
+    ny: int
+
+    def shape(self, x_px: float, y_px: float) -> np.ndarray:
+        """Shape parameters at a position of the image, (K,), as the model's `Shape`."""
+        basis = field_basis([x_px], [y_px], self.nx, self.ny, self.degree)
+        return self.coefficients @ basis[0]
+
+    def stamp(self, x_px: float, y_px: float, size_px: int = 25) -> np.ndarray:
+        """PSF of a star at (x_px, y_px), integrated over each pixel.
+
+        Drawn on the `size_px` x `size_px` window (odd) around the nearest pixel,
+        floor(position + 0.5), [row, column]; flux 1 over the whole plane, so that the sum falls
+        short of 1 by the light outside the window. float64.
+        """
+        import jax
+
+        from ztfpsf.psf.problem import star_psf
+
+        if size_px < 1 or size_px % 2 == 0:
+            raise InputError(f"size_px is {size_px}; a stamp has an odd number of pixels.")
+        nearest = np.floor(np.array([x_px, y_px]) + 0.5)
+        with jax.enable_x64(True):
+            offset = np.array([x_px, y_px]) - nearest
+            return np.asarray(star_psf(self.model, offset, self.shape(x_px, y_px), size_px))
+
+    def describe(self, x_px: float, y_px: float) -> dict[str, tuple[float, float]]:
+        """Value and error of every shape parameter in the field's terms at a position."""
+        basis = field_basis([x_px], [y_px], self.nx, self.ny, self.degree)
+        values, errors = describe_shapes(
+            self.model,
+            basis @ self.coefficients.T,
+            propagate(self.covariance, basis),
+        )
+        return {name: (float(values[name][0]), float(errors[name][0])) for name in values}
+
+
+def propagate(coefficients_covariance: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Covariance of the shape at positions, (n, K, K), from that of the coefficients."""
+    n_terms = basis.shape[1]
+    k = len(coefficients_covariance) // n_terms
+    blocks = coefficients_covariance.reshape(k, n_terms, k, n_terms)
+    return np.einsum("nb,kblc,nc->nkl", basis, blocks, basis, optimize=True)
+
+
+def describe_shapes(
+    model: ModuleType, shape: np.ndarray, covariance: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Shapes (n, K) in the field's terms with errors by linear propagation, each (n,) by name."""
+    import jax
+    import jax.numpy as jnp
+
+    def describe(vector: jax.Array) -> jax.Array:
+        return jnp.stack(list(model.describe(model.Shape(*vector))))
+
+    @jax.jit
+    def evaluate(shapes: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vmap(describe)(shapes), jax.vmap(jax.jacfwd(describe))(shapes)
+
+    with jax.enable_x64(True):
+        value, jacobian = (np.asarray(part) for part in evaluate(np.asarray(shape, float)))
+    variance = np.einsum("ndk,nkl,ndl->nd", jacobian, covariance, jacobian)
+    error = np.sqrt(np.maximum(variance, 0.0))
+    names = model.describe(model.Shape(*shape[:1].T))._fields
+    return dict(zip(names, value.T, strict=True)), dict(zip(names, error.T, strict=True))
+
+
+def write_psfs(
+    psfs: Sequence[Psf], model_name: str, path: str | Path, provenance: dict[str, Any]
+) -> None:
+    """Write the PSFs of a unit's images, which share the model.
+
+    HDU PSF: a row per image (image, degree, nx, ny, coefficients (K B), covariance (K B)^2, in the
+    order of the model's Shape, each parameter with its Legendre terms up to the row's degree).
+    HDU CENTRE: the PSF at the centre of each image, for a look with an image viewer.
+    """
+    rows = [
+        fits.Column("image", "37A", array=[psf.image for psf in psfs]),
+        fits.Column("degree", "J", array=[psf.degree for psf in psfs]),
+        fits.Column("nx", "J", array=[psf.nx for psf in psfs]),
+        fits.Column("ny", "J", array=[psf.ny for psf in psfs]),
+        fits.Column("coefficients", "PD()", array=_ragged([p.coefficients.ravel() for p in psfs])),
+        fits.Column("covariance", "PD()", array=_ragged([p.covariance.ravel() for p in psfs])),
+    ]
+    table = fits.BinTableHDU.from_columns(rows, name="PSF")
+    table.header["MODEL"] = (model_name, "PSF model")
+    centre = np.zeros((len(psfs), PICTURE_SIZE_PX, PICTURE_SIZE_PX))
+    for picture, psf in zip(centre, psfs, strict=True):
+        picture[:] = psf.stamp(psf.nx // 2, psf.ny // 2, PICTURE_SIZE_PX)
+    hdus = [fits.PrimaryHDU(), table, fits.ImageHDU(centre, name="CENTRE")]
+    write_fits(fits.HDUList(hdus), path, provenance)
+
+
+def _ragged(arrays: list[np.ndarray]) -> np.ndarray:
+    out = np.empty(len(arrays), dtype=object)
+    out[:] = arrays
+    return out
+
+
+def load_psf(path: str | Path, image: str | None = None) -> Psf:
+    """The PSF of an image from a file of the rule fit_psf.
+
+    `image` may be left out when the file holds one. Raises InputError when the file is not there
+    or not a PSF, or when the image is not in it.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            table, model_name = hdus["PSF"].data, hdus["PSF"].header["MODEL"]
+    except (OSError, KeyError) as error:
+        raise InputError(
+            f"{path}: not a PSF file ({error}); make it with the rule fit_psf."
+        ) from None
+    names = [str(name) for name in table["image"]]
+    if image is None and len(names) == 1:
+        image = names[0]
+    if image not in names:
+        raise InputError(
+            f"{path}: choose the image, one of {', '.join(names) or 'none (all its fits failed)'}."
+        )
+    row = table[names.index(image)]
+    model = get_model(model_name)
+    k = len(model.Shape._fields)
+    coefficients = np.array(row["coefficients"], float).reshape(k, -1)
+    return Psf(
+        image,
+        model,
+        coefficients,
+        np.array(row["covariance"], float).reshape(coefficients.size, coefficients.size),
+        int(row["degree"]),
+        int(row["nx"]),
+        int(row["ny"]),
+    )

@@ -1,0 +1,161 @@
+"""Variance from the model, and the pixels and stars that are left out of a fit.
+
+An observed pixel is no measure of its own noise: weights taken from it bias faint stars low.
+The variance here is that of the model. A pixel is clipped against the model with a tolerance that
+grows with the star's own light, so that a model that misses the core by some per cent is not
+repaired by removing the core.
+"""
+
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+
+from ztfpsf.errors import InputError
+from ztfpsf.psf.image import (
+    Clipping,
+    FitSettings,
+    ImageStamps,
+    make_problem,
+    pad,
+    padded_size,
+    star_basis,
+)
+from ztfpsf.psf.optimisers import gauss_newton
+from ztfpsf.psf.problem import Parameters
+from ztfpsf.psf.star_fit import draw_stars, fit_stars
+from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
+
+FEWEST_STARS = 3
+MAD_TO_SIGMA = 1.4826
+
+
+def model_variance(
+    model_adu: np.ndarray, sky_adu: np.ndarray, gain: float, read_noise_electron: float
+) -> np.ndarray:
+    """Poisson noise of the model, never below that of the sky, plus read noise, in ADU^2.
+
+    `model_adu`: (n, S, S), sky included; `sky_adu`: (n,); `gain` in e-/ADU.
+    """
+    floor = np.maximum(sky_adu, 0.0)[:, None, None]
+    return np.maximum(model_adu, floor) / gain + (read_noise_electron / gain) ** 2
+
+
+def find_outliers(
+    data: np.ndarray,
+    model_adu: np.ndarray,
+    background_adu: np.ndarray,
+    variance: np.ndarray,
+    clipping: Clipping,
+) -> np.ndarray:
+    """Pixels further from the model than its noise and error allow, (n, S, S) bool."""
+    light = np.maximum(model_adu - background_adu[:, None, None], 0.0)
+    # A model slightly off in width or position errs by a fraction of the brighter neighbour pixel.
+    light = maximum_filter(light, size=(1, 3, 3))
+    allowed = clipping.pixel_sigma**2 * variance + (clipping.pixel_fraction * light) ** 2
+    return (data - model_adu) ** 2 > allowed
+
+
+def find_bad_stars(
+    chi2_per_pixel: np.ndarray, flux_adu: np.ndarray, clipping: Clipping
+) -> np.ndarray:
+    """Stars whose chi2 per pixel stands out among stars of similar flux, (n,) bool.
+
+    Where the model is wrong, chi2 grows with flux: each star is compared with the running median
+    of its neighbours in flux, and its excess with the scatter of the excesses.
+    """
+    bad = ~np.isfinite(chi2_per_pixel) | ~np.isfinite(flux_adu) | (flux_adu <= 0)
+    order = np.flatnonzero(~bad)[np.argsort(flux_adu[~bad])]
+    if len(order) < 5:
+        return bad
+    ln_chi2 = np.log(np.maximum(chi2_per_pixel[order], 1e-3))
+    half = max(10, len(order) // 20)
+    trend = np.empty(len(order))
+    scatter = np.empty(len(order))
+    for i in range(len(order)):
+        window = ln_chi2[max(0, i - half) : i + half + 1]
+        trend[i] = np.median(window)
+        scatter[i] = MAD_TO_SIGMA * np.median(np.abs(window - trend[i]))
+    outlying = ln_chi2 - trend > clipping.star_sigma * np.maximum(scatter, 0.02)
+    bad[order[outlying]] = True
+    return bad
+
+
+class Cleaned(NamedTuple):
+    """Weights and rejections, found once and then fixed for every optimiser."""
+
+    start: Parameters  # all stars, from moments
+    star: np.ndarray  # (n, 4) best in the last round's PSF
+    good: np.ndarray
+    variance: np.ndarray
+    is_usable: np.ndarray  # (n,) bool: neither outlier nor short of pixels
+    has_pixels: np.ndarray  # (n,) bool
+
+
+def refit_stars(
+    model: ModuleType,
+    stamps: ImageStamps,
+    star: np.ndarray,
+    shapes: np.ndarray,
+    weight: np.ndarray,
+    batch: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """All stars at fixed shape: parameters (n, 4) and model stamps (n, S, S)."""
+    n = len(star)
+    size = padded_size(n)
+    arrays = [pad(np.asarray(a, float), size) for a in (star, shapes, stamps.data, weight)]
+    batch = min(batch, size)
+    best = fit_stars(model, *arrays, batch)
+    models = draw_stars(model, best, arrays[1], stamps.data.shape[-1], batch)
+    return np.array(best)[:n], np.array(models)[:n]
+
+
+def require_stars(n: int) -> None:
+    """Raise InputError when too few stars are left for any fit."""
+    if n < FEWEST_STARS:
+        raise InputError(
+            f"only {n} stars are left to fit, {FEWEST_STARS} are needed: loosen the selection "
+            "(config keys select_stars) or leave the image out."
+        )
+
+
+def clean(model: ModuleType, stamps: ImageStamps, degree: int, settings: FitSettings) -> Cleaned:
+    """Find weights, bad pixels and bad stars by rounds of Gauss-Newton."""
+    clipping = settings.clipping
+    half = stamps.data.shape[-1] // 2
+    first = start_stars(
+        stamps.data,
+        stamps.good,
+        stamps.sky_adu,
+        stamps.x_px - stamps.x0_px - half,
+        stamps.y_px - stamps.y0_px - half,
+    )
+    is_usable = stamps.good.mean(axis=(1, 2)) >= clipping.min_good_fraction
+    fwhm_px = start_fwhm(stamps.data, stamps.good, first)
+    basis = star_basis(stamps, degree)
+    start = Parameters(first, start_shape(model, fwhm_px, basis.shape[1]))
+    shape, star = start.shape, first.copy()
+    good, variance = stamps.good, np.asarray(stamps.variance, float)
+    field = settings._replace(shape="field")
+    for _ in range(clipping.rounds):
+        use = is_usable & ~stamps.is_reserved
+        require_stars(int(use.sum()))
+        problem = make_problem(
+            model, stamps, use, good / variance, Parameters(star, shape), degree, field
+        )
+        solution = gauss_newton.solve(problem, gauss_newton.Options())
+        shape = np.asarray(solution.parameters.shape[0])
+        star[use] = solution.parameters.star[0][: int(use.sum())]
+        star, models = refit_stars(
+            model, stamps, star, basis @ shape.T, good / variance, settings.batch.stars
+        )
+        variance = model_variance(models, stamps.sky_adu, stamps.gain, stamps.read_noise_electron)
+        outliers = find_outliers(stamps.data, models, star[:, 3], variance, clipping)
+        good = stamps.good & ~outliers
+        has_pixels = good.mean(axis=(1, 2)) >= clipping.min_good_fraction
+        chi2 = (good * (stamps.data - models) ** 2 / variance).sum(axis=(1, 2))
+        n_pix = np.maximum(good.sum(axis=(1, 2)), 1)
+        bad = find_bad_stars(chi2 / n_pix, star[:, 2], clipping)
+        is_usable = has_pixels & ~bad
+    return Cleaned(start, star, good, variance, is_usable, has_pixels)

@@ -1,0 +1,123 @@
+"""Fit of position, flux and background of stars in a PSF that is given.
+
+Used for the stars held back from the PSF fit and for stars that a fit rejected.
+"""
+
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ztfpsf.psf import levenberg
+from ztfpsf.psf.arrow import star_gram
+from ztfpsf.psf.problem import N_STAR_PARAMETERS, star_model, star_psf
+
+NITER = 50
+TOLERANCE = 1e-4
+
+
+class StarNormal(NamedTuple):
+    chi2: Array  # ()
+    matrix: Array  # (4, 4)
+    gradient: Array  # (4,)
+
+
+class StarStep(NamedTuple):
+    parameters: Array  # (4,)
+    chi2_decrease: Array  # ()
+
+
+def _normal(model: ModuleType, star: Array, shape: Array, data: Array, weight: Array) -> StarNormal:
+    size_px = data.shape[-1]
+
+    def psf(position: Array) -> tuple[Array, Array]:
+        stamp = star_psf(model, position, shape, size_px)
+        return stamp, stamp
+
+    derivative, stamp = jax.jacfwd(psf, has_aux=True)(star[:2])
+    columns = jnp.stack(
+        [
+            star[2] * derivative[..., 0],
+            star[2] * derivative[..., 1],
+            stamp,
+            jnp.ones_like(stamp),
+            data - star[2] * stamp - star[3],
+        ]
+    ).reshape(N_STAR_PARAMETERS + 1, -1)
+    gram = (columns * weight.ravel()) @ columns.T
+    return StarNormal(gram[-1, -1], gram[:-1, :-1], gram[:-1, -1])
+
+
+def _solve(normal: StarNormal, damping: Array) -> StarStep:
+    diagonal = jnp.diagonal(normal.matrix)
+    scale = jnp.where(diagonal > 0, diagonal, 1.0) ** -0.5
+    unit = jnp.where(diagonal > 0, damping, 1.0)
+    matrix = normal.matrix * scale[:, None] * scale + jnp.diag(unit)
+    gradient = normal.gradient * scale
+    step = jnp.linalg.solve(matrix, gradient)
+    return StarStep(step * scale, step @ gradient)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def fit_stars(
+    model: ModuleType, start: Array, shapes: Array, data: Array, weight: Array, batch: int
+) -> Array:
+    """Best x, y, flux, background of each star at fixed shape.
+
+    `start`: (n, 4); `shapes`: (n, K) shape parameters at the stars; `data`, `weight`: (n, S, S).
+    Returns (n, 4).
+    """
+
+    def fit_one(star: tuple[Array, Array, Array, Array]) -> Array:
+        first, shape, one_data, one_weight = star
+        state = levenberg.minimise(
+            lambda parameters: _normal(model, parameters, shape, one_data, one_weight),
+            _solve,
+            first,
+            NITER,
+            TOLERANCE,
+        )
+        return state.parameters
+
+    return jax.lax.map(fit_one, (start, shapes, data, weight), batch_size=batch)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def star_covariances(
+    model: ModuleType,
+    stars: Array,
+    shapes: Array,
+    data: Array,
+    weight: Array,
+    shape_covariance: Array,
+    batch: int,
+) -> Array:
+    """Covariance of (x, y, flux, background), the PSF's own error included, (n, 4, 4).
+
+    `shape_covariance`: (n, K, K) covariance of the shape parameters at each star, from other
+    stars: the two errors are independent and add.
+    """
+
+    def one(star: tuple[Array, ...]) -> Array:
+        parameters, shape, one_data, one_weight, shape_cov = star
+        gram = star_gram(model, parameters, shape, one_data, one_weight)
+        s, k = N_STAR_PARAMETERS, shape.shape[0]
+        diagonal = jnp.diagonal(gram[:s, :s])
+        # Singular only without data; such stars are flagged by their number of pixels.
+        matrix = gram[:s, :s] + jnp.diag(jnp.where(diagonal > 0, 0.0, 1.0))
+        inverse = jnp.linalg.inv(matrix)
+        response = inverse @ gram[:s, s : s + k]
+        return inverse + response @ shape_cov @ response.T
+
+    return jax.lax.map(one, (stars, shapes, data, weight, shape_covariance), batch_size=batch)
+
+
+@partial(jax.jit, static_argnames=("model", "size_px", "batch"))
+def draw_stars(model: ModuleType, stars: Array, shapes: Array, size_px: int, batch: int) -> Array:
+    """Model stamps in ADU, (n, S, S), from (n, 4) star parameters and (n, K) shapes."""
+    return jax.lax.map(
+        lambda star: star_model(model, *star, size_px), (stars, shapes), batch_size=batch
+    )

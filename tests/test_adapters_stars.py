@@ -1,0 +1,182 @@
+"""The functions behind select_stars and cut_stamps, from files to files."""
+
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from cut_stamps import cut_stamps
+from quadrants import BAD_BITS, SETTINGS, SKY_ADU, make_scene, write_scene
+from select_stars import select_stars
+from ztfpsf.errors import InputError
+from ztfpsf.io import read_provenance
+from ztfpsf.stamps import read_stamps
+from ztfpsf.stars.selection import COLUMNS
+from ztfpsf.stars.sky import read_wcs, to_sky
+
+EXPOSURE = "ztf_20200924431759_000655_zr_c13_o"
+
+
+class Unit:
+    """A unit of images in a directory, run through both rules."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.images, self.sciimg, self.mskimg = [], [], []
+        self.catalogues = None
+        self.catalogue = {"kind": "detection", "path": None}
+        self.settings = SETTINGS
+        self.stars, self.counts, self.stamps = (
+            str(directory / name) for name in ("stars.parquet", "counts.json", "stamps.fits")
+        )
+
+    def add(self, scene):
+        name = f"{EXPOSURE}_q{len(self.images) + 1}"
+        paths = write_scene(scene, self.directory, name)
+        self.images.append(name)
+        self.sciimg.append(paths[0])
+        self.mskimg.append(paths[1])
+        return paths
+
+    def select(self, max_failed_fraction=0.0):
+        select_stars(
+            images=self.images,
+            paths_to_sciimg=self.sciimg,
+            paths_to_mskimg=self.mskimg,
+            paths_to_catalogue=self.catalogues or [""] * len(self.images),
+            path_to_stars=self.stars,
+            path_to_counts=self.counts,
+            catalogue=self.catalogue,
+            settings=self.settings,
+            size_px=21,
+            max_failed_fraction=max_failed_fraction,
+        )
+        with open(self.counts) as file:
+            return pd.read_parquet(self.stars), json.load(file)
+
+    def cut(self, max_failed_fraction=0.0):
+        cut_stamps(
+            images=self.images,
+            paths_to_sciimg=self.sciimg,
+            paths_to_mskimg=self.mskimg,
+            path_to_stars=self.stars,
+            path_to_counts=self.counts,
+            path_to_stamps=self.stamps,
+            size_px=21,
+            bad_mask_bits=BAD_BITS,
+            saturation_fraction=0.8,
+            max_failed_fraction=max_failed_fraction,
+        )
+        return read_stamps(self.stamps)
+
+
+@pytest.fixture
+def unit(tmp_path):
+    return Unit(tmp_path)
+
+
+def test_two_images_become_one_table_and_one_file(unit, caplog):
+    for seed in (1, 2):
+        unit.add(make_scene(seed))
+    with caplog.at_level(logging.INFO, "ztfpsf"):
+        table, counts = unit.select()
+        stamps = unit.cut()
+    assert list(table.columns) == list(COLUMNS)
+    assert table["image"].unique().tolist() == unit.images
+    assert list(counts) == unit.images
+    for image in unit.images:
+        kept = table[(table["image"] == image) & (table["reason"] == "")]
+        record = counts[image]
+        assert record["status"] == "ok"
+        assert record["kept"] == len(kept) == 80
+        assert record["reserved"] == kept["is_reserved"].sum()
+        assert sum(record["rejected"].values()) + 80 == (table["image"] == image).sum()
+    expected = table[table["reason"] == ""]
+    assert stamps.stars["star_id"].tolist() == expected["star_id"].tolist()
+    assert stamps.stars["is_reserved"].tolist() == expected["is_reserved"].tolist()
+    assert stamps.images["image"].tolist() == unit.images
+    assert stamps.images["status"].tolist() == ["ok", "ok"]
+    assert stamps.images["sky_adu"].to_numpy() == pytest.approx(SKY_ADU, abs=1)
+    assert stamps.data.shape == (160, 21, 21)
+    assert f"1/2 {unit.images[0]}: kept 80 of" in caplog.text
+    assert f"2/2 {unit.images[1]}: 80 stamps" in caplog.text
+    assert read_provenance(unit.stars)["settings"]["select_stars"] == SETTINGS
+    assert read_provenance(unit.stamps)["settings"]["size_px"] == 21
+
+
+def test_same_input_same_bytes_of_numbers(unit):
+    unit.add(make_scene(1))
+    first, _ = unit.select()
+    second, _ = unit.select()
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_bad_image_does_not_stop_the_others(unit):
+    unit.add(make_scene(1))
+    bad = make_scene(2)
+    del bad.header["GAIN"]
+    path, _ = unit.add(bad)
+    table, counts = unit.select(max_failed_fraction=0.5)
+    sentence = (
+        f"{path}: header keyword GAIN is missing; a finite number is needed: add it to the header."
+    )
+    assert counts[unit.images[1]] == {"status": sentence, "kept": 0, "reserved": 0, "rejected": {}}
+    assert table["image"].unique().tolist() == unit.images[:1]
+    stamps = unit.cut(max_failed_fraction=0.5)
+    assert stamps.images["status"].tolist() == ["ok", sentence]
+    assert stamps.stars["image"].unique().tolist() == unit.images[:1]
+    with pytest.raises(InputError, match="1 of 2 images failed, more than max_failed_fraction"):
+        unit.cut()
+
+
+def test_image_that_breaks_between_the_rules(unit):
+    for seed in (1, 2):
+        unit.add(make_scene(seed))
+    unit.select()
+    unit.add(make_scene(3)._replace(data=np.full((360, 440), np.nan, np.float32)))
+    unit.sciimg[1] = unit.sciimg.pop()
+    unit.mskimg.pop()
+    unit.images.pop()
+    stamps = unit.cut(max_failed_fraction=0.5)
+    assert "all pixels are NaN" in stamps.images["status"][1]
+
+
+def test_no_image_left(unit):
+    path, _ = unit.add(make_scene(1)._replace(data=np.full((360, 440), 157, np.float32)))
+    table, counts = unit.select(max_failed_fraction=1.0)
+    assert len(table) == 0
+    assert list(table.columns) == list(COLUMNS)
+    assert counts[unit.images[0]]["status"].startswith(f"{path}: constant image")
+    stamps = unit.cut(max_failed_fraction=1.0)
+    assert stamps.data.shape == (0, 21, 21)
+
+
+def test_nothing_is_written_when_the_job_fails(unit, tmp_path):
+    unit.add(make_scene(1)._replace(data=np.full((360, 440), 157, np.float32)))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match="constant image"):
+        unit.select()
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_catalogue_of_the_sheet_is_a_table(unit, tmp_path):
+    scene = make_scene(1)
+    unit.add(scene)
+    ra, dec = to_sky(read_wcs(scene.header, ""), scene.x, scene.y)
+    unit.catalogues = [str(tmp_path / "gaia.parquet")]
+    pd.DataFrame({"ra": ra, "dec": dec, "mag": scene.mag}).to_parquet(unit.catalogues[0])
+    table, _ = unit.select()
+    assert len(table) == len(scene.x)
+    np.testing.assert_allclose(table["mag"], scene.mag)
+    # The same table for all images, from the configuration.
+    unit.catalogue, unit.catalogues = {"kind": "table", "path": unit.catalogues[0]}, None
+    pd.testing.assert_frame_equal(unit.select()[0], table)
+
+
+def test_image_without_mask(unit):
+    unit.add(make_scene(1))
+    unit.mskimg = [""]
+    _, counts = unit.select()
+    assert counts[unit.images[0]]["kept"] == 80
+    assert unit.cut().mask.sum() == 0

@@ -1,0 +1,160 @@
+"""Configuration: schema, defaults, documentation, one sentence for each mistake."""
+
+import dataclasses
+import importlib
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from ztfpsf.psf.image import Clipping
+from ztfpsf.stars.selection import Criteria
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
+CONFIG = (ROOT / "config" / "config.yaml").read_text()
+LoadCommon = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """What Snakemake does with --configfile."""
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = merge(base[key], value) if both else value
+    return base
+
+
+@pytest.fixture
+def load_common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadCommon:
+    """Run rules/common.smk, which is plain Python, with a changed configuration."""
+    monkeypatch.chdir(tmp_path)
+
+    def load(changes: dict[str, Any]) -> dict[str, Any]:
+        given = {
+            "workflow": SimpleNamespace(basedir=str(ROOT)),
+            "config": merge(yaml.safe_load(CONFIG), changes),
+        }
+        return runpy.run_path(str(ROOT / "rules" / "common.smk"), given)
+
+    return load
+
+
+def blocks(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """A schema and all schemas in it."""
+    parts = [*schema.get("properties", {}).values()]
+    parts += [schema["items"]] if "items" in schema else []
+    return [schema, *(block for part in parts for block in blocks(part))]
+
+
+def test_schema_is_strict_and_described() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    for block in blocks(SCHEMA):
+        if block.get("type") == "object":
+            assert block["additionalProperties"] is False, block
+        for name, part in block.get("properties", {}).items():
+            assert part["description"].endswith("."), name
+
+
+def test_keys_with_a_unit_say_it() -> None:
+    units = {"_px": "px", "_mag": "mag", "_arcsec": "arcsec"}
+    named = [
+        (name, part["description"], unit)
+        for block in blocks(SCHEMA)
+        for name, part in block.get("properties", {}).items()
+        for suffix, unit in units.items()
+        if name.endswith(suffix)
+    ]
+    assert named
+    for name, description, unit in named:
+        assert f"({unit})" in description, name
+
+
+@pytest.mark.parametrize("overlay", ["config", "minimal"])
+def test_shipped_configurations_are_valid(load_common: LoadCommon, overlay: str) -> None:
+    changes = yaml.safe_load((ROOT / "config" / f"{overlay}.yaml").read_text())
+    common = load_common(changes)
+    assert common["FITS"] == changes["compare_fits"]["fits"]
+
+
+def test_readme_has_the_table_of_all_keys() -> None:
+    describe = runpy.run_path(str(ROOT / "config" / "describe.py"))
+    text = (ROOT / "config" / "README.md").read_text()
+    assert describe["with_table"](text) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"unti": "ccd"}, "there is no key 'unti' (did you mean 'unit'?)"),
+        ({"fit_psf": {"degre": 2}}, "there is no key 'fit_psf.degre' (did you mean 'degree'?)"),
+        ({"unit": "night"}, "key 'unit': 'night' is not one of"),
+        ({"cut_stamps": {"size_px": 24}}, "key 'cut_stamps.size_px': 24"),
+        ({"cut_stamps": None}, "key 'cut_stamps': None is not of type 'object'"),
+        ({"max_failed_fraction": 2}, "key 'max_failed_fraction': 2 is greater than the maximum"),
+        ({"compare_fits": {"fits": [{"model": "moffat"}]}}, "'optimiser' is a required property"),
+        (
+            {"compare_fits": {"fits": [{"model": "mofat", "optimiser": "adam"}]}},
+            "there is no PSF model 'mofat' (did you mean 'moffat'?); take one of ",
+        ),
+        (
+            {"compare_fits": {"fits": [{"model": "moffat", "optimiser": "lbfgs"}]}},
+            "there is no optimiser 'lbfgs'; take one of ",
+        ),
+        ({"catalogue": {"kind": "gaia_dr2_htm"}}, "key 'catalogue.path' is needed"),
+        ({"images": "none.csv"}, "none.csv: no such image sheet"),
+    ],
+)
+def test_mistake_ends_with_one_sentence(
+    load_common: LoadCommon, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        load_common(changes)
+    text = str(end.value)
+    assert sentence in text
+    assert text.startswith("Error: ")
+    assert text.endswith(".")
+    assert "\n" not in text
+
+
+def test_missing_key_is_named(load_common: LoadCommon, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = yaml.safe_load(CONFIG)
+    del broken["select_stars"]["edge_px"]
+    monkeypatch.setitem(globals(), "CONFIG", yaml.safe_dump(broken))
+    with pytest.raises(SystemExit, match=r"key 'select_stars\.edge_px' is missing"):
+        load_common({})
+
+
+def test_images_without_a_table_are_named(load_common: LoadCommon) -> None:
+    common = load_common({"catalogue": {"kind": "table"}})
+    unit = common["SHEET"].names[0]
+    with pytest.raises(SystemExit, match=f"no catalogue for '{unit}'"):
+        common["unit_images"](unit)
+
+
+def test_options_of_every_optimiser(load_common: LoadCommon) -> None:
+    common = load_common({})
+    configured = common["config"]["fit_psf"]["optimisers"]
+    assert set(configured) == set(common["OPTIMISERS"])
+    for name, options in configured.items():
+        module = importlib.import_module(f"ztfpsf.psf.optimisers.{name}")
+        assert options == module.Options()._asdict(), name
+
+
+def test_clipping_of_the_fit() -> None:
+    assert yaml.safe_load(CONFIG)["fit_psf"]["clipping"] == Clipping()._asdict()
+
+
+def test_criteria_of_the_selection() -> None:
+    fields = {field.name for field in dataclasses.fields(Criteria)}
+    assert fields == {*SCHEMA["properties"]["select_stars"]["properties"], "size_px"}
+
+
+def test_imports_are_followed(load_common: LoadCommon) -> None:
+    common = load_common({})
+    package = ROOT / "scripts" / "ztfpsf"
+    found = common["imported_modules"](package / "sheet.py")
+    assert found == {package / name for name in ("__init__.py", "errors.py", "names.py")}

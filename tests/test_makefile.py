@@ -1,0 +1,80 @@
+"""`make env` in a folder of its own, with a program that only pretends to be Python."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# `-c` checks the version, `-m venv` makes an environment whose pip ends as the test wants.
+PYTHON = """#!/bin/sh
+echo "$@" >> calls
+case "$*" in
+  -c*) exit $VERSION_EXIT ;;
+  *venv*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  *pip*) exit $PIP_EXIT ;;
+esac
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "cpu.lock").touch()
+    (tmp_path / "python").write_text(PYTHON)
+    (tmp_path / "python").chmod(0o755)
+    return tmp_path
+
+
+def make(
+    folder: Path, *targets: str, version_exit: int = 0, pip_exit: int = 0
+) -> subprocess.CompletedProcess[str]:
+    # A make that runs these tests passes its own options on.
+    passed_on = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "LOCK")
+    environment = {key: value for key, value in os.environ.items() if key not in passed_on}
+    environment |= {"VERSION_EXIT": str(version_exit), "PIP_EXIT": str(pip_exit)}
+    command = ["make", *targets, f"PYTHON={folder}/python"]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment
+    )
+
+
+def calls(folder: Path) -> list[str]:
+    file = folder / "calls"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_help_is_the_default_and_lists_every_target(folder: Path) -> None:
+    done = make(folder)
+    assert done.returncode == 0
+    listed = {line.split()[1] for line in done.stdout.splitlines()}
+    assert listed == set(["help", "env", "demo", "test", "lint", "format", "docs", "lock", "clean"])
+    assert calls(folder) == []
+
+
+def test_old_python_is_one_sentence(folder: Path) -> None:
+    done = make(folder, "env", version_exit=1)
+    assert done.returncode != 0
+    assert done.stderr.startswith("Python 3.11 or newer is needed; name one: make PYTHON=")
+    assert not (folder / ".venv").exists()
+
+
+def test_interrupted_installation_is_done_again(folder: Path) -> None:
+    assert make(folder, "env", pip_exit=1).returncode != 0
+    n_calls = len(calls(folder))
+    assert make(folder, "env").returncode == 0
+    assert len(calls(folder)) == 2 * n_calls
+    assert "Nothing to be done" in make(folder, "env").stdout
+    assert len(calls(folder)) == 2 * n_calls
+
+
+def test_new_lock_is_installed(folder: Path) -> None:
+    make(folder, "env")
+    later = (folder / ".venv" / ".cpu.lock-stamp").stat().st_mtime + 10
+    os.utime(folder / "envs" / "cpu.lock", (later, later))
+    n_calls = len(calls(folder))
+    assert make(folder, "env").returncode == 0
+    assert len(calls(folder)) == 2 * n_calls

@@ -1,0 +1,135 @@
+"""The image sheet: forms of a row, units, errors."""
+
+from pathlib import Path
+
+import pytest
+from ztfpsf.errors import InputError
+from ztfpsf.sheet import ImageFiles, read_sheet
+
+EXPOSURE = "ztf_20200924431759_000655_zr"
+QUADRANT = f"{EXPOSURE}_c13_o_q3"
+TREE = "sci/2020/0924/431759"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "images.csv"
+    path.write_text(text)
+    return path
+
+
+def make_files(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def test_explicit_files_are_taken_as_written(tmp_path: Path) -> None:
+    text = f"image,sciimg,mskimg,catalogue\n{QUADRANT}, a.fits ,b.fits.gz,\n"
+    sheet = read_sheet(write(tmp_path, text))
+    assert sheet.images(QUADRANT) == [ImageFiles(QUADRANT, "a.fits", "b.fits.gz", "")]
+
+
+def test_comments_blank_lines_order_and_byte_order_mark(tmp_path: Path) -> None:
+    text = f"\ufeffsciimg,image\n# a comment, of two cells\n\na.fits,{QUADRANT}\n,\n"
+    sheet = read_sheet(write(tmp_path, text))
+    assert sheet.images(QUADRANT) == [ImageFiles(QUADRANT, "a.fits")]
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.fz", "fits.gz"])
+@pytest.mark.parametrize("row_names_root", [True, False])
+def test_file_of_the_tree(tmp_path: Path, ending: str, row_names_root: bool) -> None:  # noqa: FBT001
+    make_files(tmp_path / TREE, f"{QUADRANT}_sciimg.{ending}", f"{QUADRANT}_mskimg.fits")
+    cell, data_root = (tmp_path, "") if row_names_root else ("", str(tmp_path))
+    sheet = read_sheet(write(tmp_path, f"image,sciimg\n{QUADRANT},{cell}\n"), data_root)
+    folder = f"{tmp_path}/{TREE}"
+    assert sheet.images(QUADRANT) == [
+        ImageFiles(
+            QUADRANT, f"{folder}/{QUADRANT}_sciimg.{ending}", f"{folder}/{QUADRANT}_mskimg.fits"
+        )
+    ]
+
+
+def test_file_missing_in_the_tree_is_left_to_snakemake(tmp_path: Path) -> None:
+    sheet = read_sheet(write(tmp_path, f"image\n{QUADRANT}\n"), str(tmp_path))
+    assert sheet.images(QUADRANT) == [
+        ImageFiles(QUADRANT, f"{tmp_path}/{TREE}/{QUADRANT}_sciimg.fits")
+    ]
+
+
+def test_directory_is_scanned(tmp_path: Path) -> None:
+    other = f"{EXPOSURE}_c01_o_q1"
+    make_files(tmp_path / "x" / "a", f"{QUADRANT}_sciimg.fits", f"{QUADRANT}_mskimg.fits.gz")
+    make_files(tmp_path / "x" / "a", f"{QUADRANT}_sciimg.fits.fz", f"{QUADRANT}_mskimg.fits")
+    make_files(tmp_path / "x" / "b", f"{other}_sciimg.fits.gz", "ztf_flat.fits", "notes.txt")
+    sheet = read_sheet(write(tmp_path, f"image,sciimg,catalogue\n,{tmp_path}/x,stars.csv\n"))
+    assert sheet.images(EXPOSURE) == [
+        ImageFiles(other, f"{tmp_path}/x/b/{other}_sciimg.fits.gz", "", "stars.csv"),
+        ImageFiles(
+            QUADRANT,
+            f"{tmp_path}/x/a/{QUADRANT}_sciimg.fits",
+            f"{tmp_path}/x/a/{QUADRANT}_mskimg.fits.gz",
+            "stars.csv",
+        ),
+    ]
+
+
+def test_units(tmp_path: Path) -> None:
+    later = "ztf_20200924431760_000655_zr"
+    names = [
+        f"{later}_c01_o_q1",
+        f"{EXPOSURE}_c11_o_q2",
+        f"{EXPOSURE}_c01_o_q4",
+        f"{EXPOSURE}_c01_o_q1",
+    ]
+    sheet = read_sheet(write(tmp_path, "image,sciimg\n" + "".join(f"{n},a.fits\n" for n in names)))
+    assert sheet.units("exposure") == [EXPOSURE, later]
+    assert sheet.units("ccd") == [f"{EXPOSURE}_c01_o", f"{EXPOSURE}_c11_o", f"{later}_c01_o"]
+    assert sheet.units("quadrant") == sorted(names)
+    for unit in (EXPOSURE, f"{EXPOSURE}_c01_o", f"{EXPOSURE}_c01_o_q4", later):
+        expected = [name for name in sorted(names) if name.startswith(unit)]
+        assert [files.image for files in sheet.images(unit)] == expected
+
+
+@pytest.mark.parametrize("unit", ["ztf_20200924431759_000655_zg", f"{EXPOSURE}_c02_o", "a"])
+def test_unknown_unit(tmp_path: Path, unit: str) -> None:
+    sheet = read_sheet(write(tmp_path, f"image,sciimg\n{QUADRANT},a.fits\n"))
+    with pytest.raises(InputError, match=rf"images\.csv: no image of '{unit}' in this image sheet"):
+        sheet.images(unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "images.csv: the image sheet holds no image"),
+        ("image,sciimg\n", "images.csv: the image sheet holds no image"),
+        ("image,sciimage\n", "line 1: unknown column 'sciimage' (did you mean 'sciimg'?)"),
+        ("sciimg\na.fits\n", "line 1: column 'image' is missing"),
+        ("image,image\n", "line 1: a column is named twice"),
+        (f"image,sciimg\n{QUADRANT}\n", "line 2: 1 cells, but the first line names 2 columns"),
+        (f"image,sciimg\n\n{QUADRANT}_x,a.fits\n", f"line 3: '{QUADRANT}_x' is not the name"),
+        (f"image,sciimg\n{QUADRANT},\n", f"line 2: no file is given for '{QUADRANT}'"),
+        ("image,sciimg\n,a.fits\n", "line 2: the image has no name"),
+        ("image,sciimg,mskimg\n,,b.fits\n", "line 2: the image has no name"),
+        ("image,sciimg,mskimg\n,dir,b.fits\n", "line 2: a directory's masks are found beside"),
+        ("image,sciimg\n,no_such_dir\n", "below the directory 'no_such_dir'"),
+        (
+            f"image,sciimg\n{QUADRANT},a.fits\n{QUADRANT},b.fits\n",
+            f"line 3: image '{QUADRANT}' is listed twice",
+        ),
+    ],
+)
+def test_bad_sheet_is_told_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_sheet(write(tmp_path, text))
+    assert sentence in str(error.value)
+    assert "images.csv" in str(error.value)
+
+
+def test_unreadable_sheets(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such image sheet; write one or correct the config"):
+        read_sheet(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_sheet(tmp_path)
+    (tmp_path / "images.xlsx").write_bytes(b"PK\x03\x04\xff\xfe\x00")
+    with pytest.raises(InputError, match="not a text file in UTF-8"):
+        read_sheet(tmp_path / "images.xlsx")

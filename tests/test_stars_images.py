@@ -1,0 +1,133 @@
+"""Reading a quadrant, its mask and its sky; every bad input is one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from quadrants import BAD_BITS, SKY_ADU, add_noise, make_header, make_scene, write_scene
+from ztfpsf.errors import InputError
+from ztfpsf.stars.images import measure_sky, read_quadrant
+
+
+@pytest.fixture
+def scene():
+    return make_scene(seed=10)
+
+
+def read(paths, bits=BAD_BITS, fraction=0.8):
+    return read_quadrant(*paths, bits, fraction)
+
+
+def test_quadrant_holds_what_the_files_say(scene, tmp_path):
+    scene.data[10, 20] = np.nan
+    scene.data[11, 21] = 50_000  # above 0.8 * 58000
+    scene.mask[12, 22] = 1 << 9
+    scene.mask[13, 23] = 1 << 8
+    scene.mask[14, 24] = (1 << 1) | (1 << 11)  # a source: not bad
+    quadrant = read(write_scene(scene, tmp_path))
+    assert quadrant.data.shape == scene.data.shape
+    assert quadrant.data.dtype == np.float32
+    assert list(zip(*np.nonzero(quadrant.bad), strict=True)) == [(10, 20), (12, 22)]
+    assert list(zip(*np.nonzero(quadrant.saturated), strict=True)) == [(11, 21), (13, 23)]
+    assert (quadrant.gain, quadrant.read_noise_electron, quadrant.saturation_adu) == (6, 9, 58000)
+
+
+def test_bits_are_of_the_configuration(scene, tmp_path):
+    scene.mask[12, 22] = 1 << 12
+    scene.mask[13, 23] = 1 << 8
+    paths = write_scene(scene, tmp_path)
+    assert read(paths).bad.sum() == 1
+    quadrant = read(paths, bits=[0])
+    assert not quadrant.bad.any()
+    assert not quadrant.saturated.any()
+
+
+def test_highest_bit_and_no_mask(scene, tmp_path):
+    scene.mask[12, 22] = -(1 << 15)
+    path, mask = write_scene(scene, tmp_path)
+    assert read((path, mask), bits=[15]).bad.sum() == 1
+    assert not read((path, "")).bad.any()
+
+
+def test_integer_image(scene, tmp_path):
+    path, mask = write_scene(scene._replace(data=scene.data.astype(np.int16)), tmp_path)
+    assert read((path, mask)).data.dtype == np.float32
+
+
+def test_sky_is_that_drawn(scene, tmp_path):
+    sky = measure_sky(read(write_scene(scene, tmp_path)))
+    assert sky.level_adu == pytest.approx(SKY_ADU, abs=0.5)
+    # 6 electron/ADU, 9 electron: sqrt(157 / 6 + 1.5^2)
+    assert sky.rms_adu == pytest.approx(5.33, rel=0.05)
+    assert sky.subtracted.dtype == np.float32
+
+
+def test_nan_pixels_are_zero_in_the_subtracted_image(scene, tmp_path):
+    scene.data[100:105] = np.nan
+    sky = measure_sky(read(write_scene(scene, tmp_path)))
+    assert (sky.subtracted[100:105] == 0).all()
+    assert sky.level_adu == pytest.approx(SKY_ADU, abs=0.5)
+
+
+@pytest.mark.parametrize("shape", [(64, 50), (594, 594), (30, 700)])
+def test_small_and_narrow_images(tmp_path, shape):
+    path = tmp_path / "image.fits"
+    fits.writeto(path, add_noise(np.full(shape, SKY_ADU), 1), make_header(shape))
+    assert measure_sky(read((str(path), ""))).level_adu == pytest.approx(SKY_ADU, abs=1)
+
+
+@pytest.mark.parametrize("key", ["GAIN", "READNOI", "SATURATE"])
+@pytest.mark.parametrize("value", [None, "high", 0.0])
+def test_bad_keyword(scene, tmp_path, key, value):
+    if key == "READNOI" and value == 0.0:
+        pytest.skip("a read noise of zero is allowed")
+    if value is None:
+        del scene.header[key]
+    else:
+        scene.header[key] = value
+    path, mask = write_scene(scene, tmp_path)
+    with pytest.raises(InputError, match=key) as info:
+        read((path, mask))
+    assert str(info.value).startswith(f"{path}: ")
+
+
+def test_truncated_and_missing_files(scene, tmp_path):
+    path, mask = write_scene(scene, tmp_path)
+    for broken in (path, mask):
+        whole = Path(broken).read_bytes()
+        Path(broken).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(InputError, match=f"{broken}: not a complete FITS file"):
+            read((path, mask))
+        Path(broken).write_bytes(whole)
+    with pytest.raises(InputError, match="no such file"):
+        read((path + "x", mask))
+    with pytest.raises(InputError, match="no such file"):
+        read((path, mask + "x"))
+
+
+def test_mask_of_another_shape_or_type(scene, tmp_path):
+    path, mask = write_scene(scene._replace(mask=scene.mask[:-1]), tmp_path)
+    with pytest.raises(InputError, match="the mask has 440 x 359 pixels, its image 440 x 360"):
+        read((path, mask))
+    path, mask = write_scene(scene._replace(mask=scene.mask.astype(np.float32)), tmp_path)
+    with pytest.raises(InputError, match="expected integer bit masks"):
+        read((path, mask))
+
+
+def test_images_without_information(scene, tmp_path):
+    def measure(data, mask=scene.mask):
+        return measure_sky(read(write_scene(scene._replace(data=data, mask=mask), tmp_path)))
+
+    with pytest.raises(InputError, match="all pixels are NaN"):
+        measure(np.full_like(scene.data, np.nan))
+    with pytest.raises(InputError, match=r"constant image \(half of the pixels or more are 157\)"):
+        measure(np.full_like(scene.data, 157))
+    with pytest.raises(InputError, match="all pixels are masked or saturated"):
+        measure(np.full_like(scene.data, 60_000))
+    with pytest.raises(InputError, match="all pixels are masked or saturated"):
+        measure(scene.data, np.full_like(scene.mask, 512))
+    mostly = np.full_like(scene.data, 157)
+    mostly[:, 300:] = scene.data[:, 300:]
+    with pytest.raises(InputError, match="constant image"):
+        measure(mostly)

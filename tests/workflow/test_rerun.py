@@ -1,0 +1,108 @@
+"""What an edit makes Snakemake do again. The scripts write their outputs and nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_copy import QUADRANT, ROOT, Workflow, copy_workflow
+
+CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+FITS = CONFIG["compare_fits"]["fits"]
+PICTURES = {"plot_psf": len({fit["model"] for fit in FITS}), "compare_fits": 1}
+REFIT = {"fit_psf": len(FITS), **PICTURES}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("done")
+    workflow = copy_workflow(folder / "workflow", folder / "run")
+    workflow.replace_scripts()
+    workflow.write_sheet(workflow.write_images([QUADRANT]), CONFIG["images"])
+    run = workflow.run("--cores", "2")
+    assert run.returncode == 0, run.text
+    return workflow
+
+
+@contextmanager
+def edited(path: Path, old: str = "", new: str = "# edited\n") -> Iterator[None]:
+    """Change a file, or make one, and put it back."""
+    before = path.read_text() if path.exists() else None
+    text = before or ""
+    assert old in text
+    path.write_text(text.replace(old, new, 1) if old else text + new)
+    try:
+        yield
+    finally:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before)
+
+
+def test_second_run_has_nothing_to_do(done: Workflow) -> None:
+    assert "Nothing to be done" in done.dry_run().text
+
+
+@pytest.mark.parametrize(
+    ("module", "jobs"),
+    [
+        ("io.py", {"select_stars": 1, "cut_stamps": 1, **REFIT}),
+        ("stars/selection.py", {"select_stars": 1, "cut_stamps": 1, **REFIT}),
+        ("psf/problem.py", REFIT),
+        ("psf/models/_elliptical.py", REFIT),
+        ("plots/__init__.py", PICTURES),
+        ("sheet.py", {}),
+    ],
+)
+def test_edited_module_reruns_the_rules_that_use_it(
+    done: Workflow, module: str, jobs: dict[str, int]
+) -> None:
+    with edited(done.base / "scripts" / "ztfpsf" / module):
+        run = done.dry_run()
+    assert {rule: n for rule, n in run.jobs.items() if rule != "all"} == jobs, run.text
+
+
+def test_edited_model_refits_that_model(done: Workflow) -> None:
+    n_gaussian = sum(fit["model"] == "gaussian" for fit in FITS)
+    with edited(done.base / "scripts" / "ztfpsf" / "psf" / "models" / "gaussian.py"):
+        run = done.dry_run()
+    assert run.jobs == {"fit_psf": n_gaussian, "plot_psf": 1, "compare_fits": 1, "all": 1}
+
+
+@pytest.mark.parametrize("kind", ["models", "optimisers"])
+def test_new_plugin_refits_nothing(done: Workflow, kind: str) -> None:
+    with edited(done.base / "scripts" / "ztfpsf" / "psf" / kind / "new.py"):
+        assert "Nothing to be done" in done.dry_run().text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "jobs"),
+    [
+        ("max_failed_fraction: 0.0", "max_failed_fraction: 0.5", {}),
+        ("device: auto", "device: cpu", {}),
+        ("learning_rate: ", "learning_rate: 1", {"fit_psf": 1, "compare_fits": 1, "all": 1}),
+        ("degree: 2", "degree: 1", {**REFIT, "all": 1}),
+        ("stars_per_bin: 3", "stars_per_bin: 2", {"plot_psf": PICTURES["plot_psf"], "all": 1}),
+        ("image_format: png", "image_format: pdf", {**PICTURES, "all": 1}),
+    ],
+    ids=lambda value: value.split(":")[0] if isinstance(value, str) else "",
+)
+def test_edited_configuration_reruns_the_rules_that_use_it(
+    done: Workflow, old: str, new: str, jobs: dict[str, int]
+) -> None:
+    with edited(done.base / "config" / "config.yaml", old, new):
+        run = done.dry_run()
+    assert run.jobs == jobs, run.text
+
+
+def test_lost_product_is_made_again(done: Workflow) -> None:
+    lost = done.directory / "results" / "compare_fits" / f"{QUADRANT}_loss.png"
+    content = lost.read_text()
+    lost.unlink()
+    try:
+        assert done.dry_run().jobs == {"compare_fits": 1, "all": 1}
+    finally:
+        lost.write_text(content)

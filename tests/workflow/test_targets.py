@@ -1,0 +1,153 @@
+"""What a dry run plans for each target."""
+
+import json
+
+import pytest
+import yaml
+from workflow_copy import EXPOSURE, QUADRANT, ROOT, Workflow
+
+CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+FITS = CONFIG["compare_fits"]["fits"]
+FIT = f"results/fit_psf/moffat/gauss_newton/{QUADRANT}"
+PLOT = f"results/plot_psf/moffat/gauss_newton/{QUADRANT}"
+COMPARISON = f"results/compare_fits/{QUADRANT}"
+STARS = {"fetch_sample": 1, "select_stars": 1}
+STAMPS = {**STARS, "cut_stamps": 1}
+
+
+def test_lint(workflow: Workflow) -> None:
+    run = workflow.run("--lint")
+    assert run.returncode == 0, run.text
+
+
+def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) -> None:
+    run = workflow.dry_run()
+    assert run.jobs == {
+        **STAMPS,
+        "fit_psf": len(FITS),
+        "plot_psf": len({fit["model"] for fit in FITS}),
+        "compare_fits": 1,
+        "all": 1,
+    }, run.text
+
+
+def test_minimal_configuration(workflow: Workflow) -> None:
+    run = workflow.dry_run("--configfile", str(workflow.base / "config" / "minimal.yaml"))
+    assert run.jobs == {**STAMPS, "fit_psf": 2, "plot_psf": 1, "compare_fits": 1, "all": 1}
+
+
+@pytest.mark.parametrize(
+    ("targets", "jobs"),
+    [
+        ([f"results/fetch_sample/{QUADRANT}_mskimg.fits"], {"fetch_sample": 1}),
+        ([f"results/select_stars/{QUADRANT}_{x}" for x in ("stars.parquet", "counts.json")], STARS),
+        ([f"results/cut_stamps/{QUADRANT}_stamps.fits"], STAMPS),
+        (
+            [
+                f"{FIT}_{x}"
+                for x in ("stars.parquet", "images.parquet", "history.parquet", "psf.fits")
+            ],
+            {**STAMPS, "fit_psf": 1},
+        ),
+        (
+            [f"{PLOT}_{x}.png" for x in ("residuals", "chi2", "star")],
+            {**STAMPS, "fit_psf": 1, "plot_psf": 1},
+        ),
+        (
+            [
+                f"{COMPARISON}_{x}"
+                for x in ("parameters.csv", "parameters.md", "loss.png", "summary.txt")
+            ],
+            {**STAMPS, "fit_psf": len(FITS), "compare_fits": 1},
+        ),
+    ],
+    ids=lambda value: value[0].split("/")[1] if isinstance(value, list) else "",
+)
+def test_named_file_plans_its_branch_only(
+    workflow: Workflow, targets: list[str], jobs: dict[str, int]
+) -> None:
+    run = workflow.dry_run(targets=targets)
+    assert run.jobs == jobs, run.text
+
+
+def test_own_files_fetch_nothing(workflow: Workflow) -> None:
+    sheet = workflow.write_sheet(workflow.write_images([QUADRANT]))
+    run = workflow.dry_run("--config", sheet, targets=[f"{FIT}_psf.fits"])
+    assert run.jobs == {"select_stars": 1, "cut_stamps": 1, "fit_psf": 1}, run.text
+    assert {f"{QUADRANT}_sciimg.fits", f"{QUADRANT}_mskimg.fits"} <= run.files
+
+
+@pytest.mark.parametrize(("unit", "n_jobs"), [("exposure", 1), ("ccd", 2), ("quadrant", 3)])
+def test_unit_decides_how_many_images_a_job_takes(
+    workflow: Workflow, unit: str, n_jobs: int
+) -> None:
+    images = [f"{EXPOSURE}_c{name}" for name in ("01_o_q1", "01_o_q2", "11_o_q1")]
+    sheet = workflow.write_sheet(workflow.write_images(images))
+    run = workflow.dry_run("--config", sheet, f"unit={unit}")
+    assert run.jobs["select_stars"] == run.jobs["compare_fits"] == n_jobs, run.text
+    assert {f"{image}_mskimg.fits" for image in images} <= run.files
+
+
+def test_named_quadrant_of_an_exposure(workflow: Workflow) -> None:
+    images = [f"{EXPOSURE}_c01_o_q{qid}" for qid in (1, 2)]
+    sheet = workflow.write_sheet(workflow.write_images(images))
+    target = f"results/cut_stamps/{images[1]}_stamps.fits"
+    run = workflow.dry_run("--config", sheet, "unit=exposure", targets=[target])
+    assert run.jobs == {"select_stars": 1, "cut_stamps": 1}
+    assert f"{images[0]}_sciimg.fits" not in run.files
+
+
+def test_directory_and_no_mask(workflow: Workflow) -> None:
+    folder = workflow.directory / "night" / "000001"
+    folder.mkdir(parents=True)
+    (folder / f"{QUADRANT}_sciimg.fits.fz").touch()
+    run = workflow.dry_run("--config", workflow.write_sheet([",night,,"]))
+    assert run.jobs["select_stars"] == 1, run.text
+    assert f"night/000001/{QUADRANT}_sciimg.fits.fz" in run.files
+    assert not any("mskimg" in file for file in run.files)
+
+
+def test_catalogue_table_is_an_input(workflow: Workflow) -> None:
+    workflow.write_images([QUADRANT])
+    (workflow.directory / "own.csv").touch()
+    (workflow.directory / "all.csv").touch()
+    target = [f"results/select_stars/{QUADRANT}_stars.parquet"]
+    config = workflow.directory / "table.yaml"
+    config.write_text(json.dumps({"catalogue": {"kind": "table", "path": "all.csv"}}))
+    for cell, expected in (("", "all.csv"), ("own.csv", "own.csv")):
+        sheet = workflow.write_sheet([f"{QUADRANT},{QUADRANT}_sciimg.fits,,{cell}"])
+        run = workflow.dry_run("--configfile", str(config), "--config", sheet, targets=target)
+        assert {file for file in run.files if file.endswith(".csv")} == {expected}, run.text
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "sentence"),
+    [
+        (
+            ["--config", "unti=ccd"],
+            "",
+            "there is no key 'unti' (did you mean 'unit'?)",
+        ),
+        ([], f"results/cut_stamps/{EXPOSURE}_c01_o_stamps.fits", "no image of"),
+        ([], f"results/fit_psf/mofat/adam/{QUADRANT}_psf.fits", "did you mean 'moffat'?"),
+        ([], f"results/fit_psf/moffat/lbfgs/{QUADRANT}_psf.fits", "no optimiser 'lbfgs'"),
+        (["--config", "images=none.csv"], "", "Error: none.csv: no such image sheet"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence(
+    workflow: Workflow, options: list[str], target: str, sentence: str
+) -> None:
+    run = workflow.dry_run(*options, targets=[target] if target else [])
+    assert run.returncode == 1
+    last_line = run.text.rstrip().splitlines()[-1]
+    assert last_line.startswith("Error: "), run.text
+    assert sentence in last_line
+    assert "Traceback" not in run.text
+
+
+def test_missing_image_is_named(workflow: Workflow) -> None:
+    sheet = workflow.write_sheet([f"{QUADRANT},lost_sciimg.fits,,"])
+    run = workflow.dry_run("--config", sheet)
+    assert run.returncode == 1
+    assert "MissingInputException" in run.text
+    assert "lost_sciimg.fits" in run.text
