@@ -6,10 +6,20 @@
 #          results/normalise_flats/{night}/ztfpsf_{night}_000000_{filtercode}_focalplane.json
 #          results/calibrate_science/{exposure}/{exposure}_c{ccdid}_o_q{1..4}_{sciimg,varimg,mskimg}.fits
 #          results/calibrate_science/{exposure}/{exposure}_c{ccdid}_o_status.json
-from ztfpsf.frame_sheet import FOCAL_PLANE, MASTER_BIAS, MASTER_FLAT, read_frames
+from ztfpsf.frame_sheet import (
+    FOCAL_PLANE,
+    MASTER_BIAS,
+    MASTER_FLAT,
+    read_frames,
+    sort_frames,
+)
 
 with one_sentence():
-    FRAMES = read_frames(find_beside(config["frames"]), config["frames_root"] or "")
+    FRAMES = (
+        read_frames(find_beside(config["frames"]), config["frames_root"] or "")
+        if config["frames"]
+        else sort_frames("config key 'frames'", [])
+    )
 
 
 wildcard_constraints:
@@ -21,9 +31,9 @@ wildcard_constraints:
 
 def nearest_master(kind, night, filtercode, ccdid):
     """Path of the master closest to a night; the frames of that night make it."""
-    rule = "make_master_bias" if kind == "b" else "make_master_flat"
-    needed = config[rule]["min_frames"] + (
-        config[rule]["n_skip"] if kind == "b" else 0
+    producer = "make_master_bias" if kind == "b" else "make_master_flat"
+    needed = config[producer]["min_frames"] + (
+        config[producer]["n_skip"] if kind == "b" else 0
     )
     with one_sentence():
         found = FRAMES.nearest(
@@ -33,7 +43,7 @@ def nearest_master(kind, night, filtercode, ccdid):
             config["master_max_days"],
         )
     name = MASTER_BIAS if kind == "b" else MASTER_FLAT
-    return f"results/{rule}/{found}/" + name.format(
+    return f"results/{producer}/{found}/" + name.format(
         night=found, filtercode=filtercode, ccdid=ccdid
     )
 
@@ -82,9 +92,7 @@ def ipac_products(wildcards):
     if not config["ipac_root"]:
         return []
     day = wildcards.exposure.split("_")[1]
-    folder = (
-        Path(config["ipac_root"]) / "sci" / day[:4] / day[4:8] / day[8:]
-    )
+    folder = Path(config["ipac_root"]) / "sci" / day[:4] / day[4:8] / day[8:]
     ccd = f"{wildcards.exposure}_c{wildcards.ccdid}_o_q"
     return sorted(
         str(path)

@@ -20,7 +20,7 @@ PACKAGE = BASE / "scripts" / "ztfpsf"
 sys.path.insert(0, str(PACKAGE.parent))
 
 from ztfpsf.errors import InputError
-from ztfpsf.names import UNIT_PATTERN
+from ztfpsf.names import EXPOSURE_PATTERN, UNIT_PATTERN
 from ztfpsf.sheet import read_sheet, suggest
 
 

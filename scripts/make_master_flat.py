@@ -33,7 +33,7 @@ def make_master_flat(
             make_detector(detector),
         ),
         Response(**settings["response"]),
-        {int(led): weight for led, weight in settings["led_weights"].items()},
+        {int(led): weight for led, weight in (settings["led_weights"] or {}).items()},
     )
     statuses = make_flat(
         paths_to_frames,

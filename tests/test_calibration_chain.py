@@ -24,7 +24,7 @@ COMBINE = {"min_frames": 3, "clip_sigma": 4.0, "max_outlier_fraction": 0.05}
 BIAS_SETTINGS = {**COMBINE, "n_skip": N_SKIP, "hot_sigma": 10.0}
 FLAT_SETTINGS = {
     **COMBINE,
-    "led_weights": {},
+    "led_weights": None,
     "response": {"dead": 0.1, "low": 0.8, "high": 1.2},
 }
 COSMICS = {

@@ -29,5 +29,5 @@ def nearest_night(night: str, available: Iterable[str], max_days: int, wanted: s
     there = f"the nearest is {min(candidates, key=distances.__getitem__)}" if candidates else "none"
     raise InputError(
         f"no {wanted} within {max_days} days of {night} ({there}); add raw frames of a nearer "
-        "night to the sheet or raise max_days."
+        "night to the sheet or raise master_max_days."
     )
