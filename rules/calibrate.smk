@@ -96,7 +96,7 @@ def ipac_products(wildcards):
     ccd = f"{wildcards.exposure}_c{wildcards.ccdid}_o_q"
     return sorted(
         str(path)
-        for kind in ("sciimg", "mskimg")
+        for kind in ("sciimg", "header", "mskimg")
         for path in folder.glob(f"{ccd}[1-4]_{kind}.fits*")
     )
 

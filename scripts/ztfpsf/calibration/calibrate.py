@@ -34,6 +34,9 @@ COMPRESSIONS = {
     "gzip": {"compression_type": "GZIP_2", "quantize_level": 0.0},
 }
 
+# Files whose header has IPAC's world coordinates; a header alone will do.
+IPAC_HEADERS = ("sciimg", "header")
+
 
 class ProductPaths(NamedTuple):
     """Files of one quadrant."""
@@ -48,16 +51,18 @@ class Ccd(NamedTuple):
 
     raw: RawFrame
     masters: Masters
-    paths_to_ipac: Sequence[str]  # sciimg and mskimg files, recognised by name
+    paths_to_ipac: Sequence[str]  # sciimg (or header) and mskimg files, recognised by name
     detector: Detector
     science: Science
     compress: str  # none, rice or gzip
     provenance: Mapping[str, Any]
 
-    def ipac(self, qid: int, kind: str) -> str | None:
-        """Path of IPAC's file of a quadrant, None if it was not given."""
-        stem = f"{self.raw.name.quadrant(qid)}_{kind}.fits"
-        return next((p for p in self.paths_to_ipac if Path(p).name.startswith(stem)), None)
+    def ipac(self, qid: int, *kinds: str) -> str | None:
+        """Path of the first of IPAC's files of a quadrant, None if none was given."""
+        stems = [f"{self.raw.name.quadrant(qid)}_{kind}.fits" for kind in kinds]
+        return next(
+            (p for stem in stems for p in self.paths_to_ipac if Path(p).name.startswith(stem)), None
+        )
 
 
 def calibrate_ccd(ccd: Ccd, products: Sequence[ProductPaths]) -> dict[str, str]:
@@ -77,7 +82,7 @@ def calibrate_ccd(ccd: Ccd, products: Sequence[ProductPaths]) -> dict[str, str]:
 
 def _calibrate(ccd: Ccd, qid: int) -> tuple[Calibrated, Cards]:
     cards = [*raw_cards(ccd.raw, qid), *identity_cards(ccd.raw, qid)]
-    path_to_header, path_to_mask = ccd.ipac(qid, "sciimg"), ccd.ipac(qid, "mskimg")
+    path_to_header, path_to_mask = ccd.ipac(qid, *IPAC_HEADERS), ccd.ipac(qid, "mskimg")
     if path_to_header:
         cards += ipac_cards(_image_header(path_to_header), path_to_header)
     else:
