@@ -35,8 +35,8 @@ def calibrate_science(
     """Calibrate the quadrants of a CCD; the product lists run from quadrant 1 to 4.
 
     `paths_to_ipac` are sciimg or header (for the world coordinates) and mskimg files of IPAC, any
-    number of them, recognised by name. A quadrant that fails is written as NaN, all masked, with the reason in
-    STATUS and in the status file; the job fails past `max_failed_fraction`.
+    number of them, recognised by name. A quadrant that fails is written as NaN, all masked, with
+    the reason in STATUS and in the status file; the job fails past `max_failed_fraction`.
     """
     detector_settings = make_detector(detector)
     inputs = [path_to_raw, path_to_bias, path_to_flat, path_to_focal_plane, *paths_to_ipac]
