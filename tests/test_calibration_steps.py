@@ -7,7 +7,7 @@ from ztfpsf.calibration import linearity, pocket
 from ztfpsf.calibration.combine import Noise, clipped_mean, median
 from ztfpsf.calibration.cosmics import Cosmics, find_cosmics
 from ztfpsf.calibration.header import focal_plane_offset_px
-from ztfpsf.calibration.mask import BITS, DEFAULT_BAD, bad_pixels, grow, local_median, mask_flat
+from ztfpsf.calibration.mask import BITS, DEFAULT_BAD, bad_pixels, grow, local_medians, mask_flat
 from ztfpsf.calibration.nearest import nearest_night
 from ztfpsf.calibration.orientation import (
     mosaic,
@@ -246,7 +246,7 @@ def test_mask_values():
     np.testing.assert_array_equal(bad_pixels(mask), [False, False, False, False, True, True])
 
 
-def test_flat_mask_and_local_median():
+def test_flat_mask_and_local_medians():
     flat = np.linspace(0.8, 1.2, 100)[None] * np.ones((70, 1))
     flat = flat.astype(np.float32)
     flat[3, 4], flat[5, 6], flat[7, 8], flat[9, 10] = 0.05, 0.5, 2.0, np.nan
@@ -256,7 +256,12 @@ def test_flat_mask_and_local_median():
     assert mask[7, 8] == BITS["highresponsivity"]
     assert mask[9, 10] & BITS["nan"]
     assert (mask != 0).sum() == 4
-    assert np.isfinite(local_median(flat)).all()
+    medians = {rows.start: typical for rows, typical in local_medians(flat)}
+    assert sorted(medians) == [0, 32, 64]
+    for first, typical in medians.items():
+        expected = np.nanmedian(flat[first : first + 32, 32:64])
+        assert typical[40] == pytest.approx(expected, abs=0.01)
+        assert len(typical) == 100
 
 
 def test_grow_stays_inside():

@@ -3,6 +3,8 @@
 A detector of ours sets the bits it knows; IPAC's mask of the same exposure is added with OR.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 BITS = {
@@ -35,24 +37,28 @@ def bad_pixels(mask: np.ndarray, bad: int = DEFAULT_BAD) -> np.ndarray:
     return (mask & bad) != 0
 
 
-def local_median(image: np.ndarray) -> np.ndarray:
-    """Median of each block of BLOCK_PX x BLOCK_PX px, on the pixels of the image; NaN-safe.
+def local_medians(image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of each band of BLOCK_PX, and the median of its blocks on its columns, (nx,) float32.
 
-    Exact per block, constant within it; (ny, nx) float32 in, the same out.
+    Medians of BLOCK_PX x BLOCK_PX px, NaN left out; of an even number the lower middle one.
     """
     ny, nx = image.shape
     columns = -(-nx // BLOCK_PX)
-    typical = np.empty((ny, nx), np.float32)
     for first in range(0, ny, BLOCK_PX):
-        band = image[first : first + BLOCK_PX]
-        padded = np.full((len(band), columns * BLOCK_PX), np.nan, np.float32)
-        padded[:, :nx] = band
-        blocks = padded.reshape(len(band), columns, BLOCK_PX).swapaxes(0, 1).reshape(columns, -1)
-        blocks.sort(axis=1)  # NaN last
-        middle = np.maximum(np.isfinite(blocks).sum(axis=1) - 1, 0) // 2
-        medians = blocks[np.arange(columns), middle]
-        typical[first : first + BLOCK_PX] = np.repeat(medians, BLOCK_PX)[:nx]
-    return typical
+        rows = np.s_[first : min(first + BLOCK_PX, ny)]
+        padded = np.full((rows.stop - first, columns * BLOCK_PX), np.nan, np.float32)
+        padded[:, :nx] = image[rows]
+        blocks = padded.reshape(-1, columns, BLOCK_PX).swapaxes(0, 1).reshape(columns, -1)
+        yield rows, np.repeat(_medians(blocks), BLOCK_PX)[:nx]
+
+
+def _medians(blocks: np.ndarray) -> np.ndarray:
+    if np.isfinite(blocks.sum()):
+        middle = (blocks.shape[1] - 1) // 2
+        return np.partition(blocks, middle, axis=1)[:, middle]
+    ordered = np.sort(blocks, axis=1)  # NaN last
+    middle = np.maximum(np.isfinite(ordered).sum(axis=1) - 1, 0) // 2
+    return ordered[np.arange(len(blocks)), middle]
 
 
 def mask_bias(bias_adu: np.ndarray, read_noise_adu: float, hot_sigma: float) -> np.ndarray:
@@ -61,26 +67,29 @@ def mask_bias(bias_adu: np.ndarray, read_noise_adu: float, hot_sigma: float) -> 
     A hot pixel deviates from the local median by more than `hot_sigma` times the read noise of a
     single frame.
     """
-    deviation = np.abs(bias_adu - local_median(bias_adu))
     mask = np.zeros(bias_adu.shape, DTYPE)
-    mask[deviation > hot_sigma * read_noise_adu] = BITS["noisy"]
-    mask[~np.isfinite(bias_adu)] |= BITS["nan"]
+    limit = np.float32(hot_sigma * read_noise_adu)
+    for rows, typical in local_medians(bias_adu):
+        deviation = np.abs(bias_adu[rows] - typical)
+        mask[rows][deviation > limit] = BITS["noisy"]
+        mask[rows][~np.isfinite(deviation)] = BITS["nan"]
     return mask
 
 
 def mask_flat(flat: np.ndarray, low: float, high: float, dead: float) -> np.ndarray:
     """Mask of a master flat from its response relative to the local median.
 
-    Below `dead`: dead; below `low` or above `high`: low or high responsivity; NaN: nan and dead.
+    Below `dead`: dead; below `low` or above `high`: low or high responsivity; without a value: nan.
     """
-    typical = local_median(flat)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        response = flat / typical
     mask = np.zeros(flat.shape, DTYPE)
-    mask[response < low] = BITS["lowresponsivity"]
-    mask[response > high] = BITS["highresponsivity"]
-    mask[(response < dead) | (flat <= 0)] |= BITS["dead"]
-    mask[~np.isfinite(response)] |= BITS["nan"]
+    for rows, typical in local_medians(flat):
+        band = mask[rows]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            response = flat[rows] / typical
+        band[response < low] = BITS["lowresponsivity"]
+        band[response > high] = BITS["highresponsivity"]
+        band[(response < dead) | (flat[rows] <= 0)] |= BITS["dead"]
+        band[~np.isfinite(response)] |= BITS["nan"]
     return mask
 
 
