@@ -8,6 +8,7 @@ from astropy.io import fits
 from calibrate_science import calibrate_science
 from make_master_bias import make_master_bias
 from make_master_flat import make_master_flat
+from make_period_master import make_period_master
 from normalise_flats import normalise_flats
 from raw_frames import DETECTOR, GAIN, NIGHT, NX, NY, READ_NOISE, raw_name, write_raw
 from ztfpsf.calibration.linearity import coefficients, undo_linearity
@@ -358,3 +359,30 @@ def kill_amplifier(path, folder):
         hdus[2].data[:] = 100.0
         hdus.writeto(folder / path.name, overwrite=True)
     return folder / path.name
+
+
+@pytest.mark.parametrize("kind", ["bias", "flat"])
+def test_period_master_of_three_nights(night, tmp_path, kind):
+    path = tmp_path / "period.fits"
+    daily = [str(night.folder / f"{kind}.fits")] * 3
+    make_period_master(
+        paths_to_masters=daily,
+        path_to_master=str(path),
+        kind=kind,
+        ccdid=CCDID,
+        settings={"min_frames": 3, "clip_sigma": 4.0},
+    )
+    with open_master(path, kind, CCDID) as period, open_master(daily[0], kind, CCDID) as one:
+        np.testing.assert_allclose(period.rows(2, 0, NY), one.rows(2, 0, NY), rtol=1e-6)
+        ratio = one.sigma_rows(2, 0, NY) / period.sigma_rows(2, 0, NY)
+        np.testing.assert_allclose(ratio, np.sqrt(3), rtol=1e-5)
+        assert (period.n_frames(2) == 3).all()
+        assert period.primary()["NDAYS"] == 3
+    with pytest.raises(InputError, match="1 of at least 3 daily"):
+        make_period_master(
+            paths_to_masters=daily[:1],
+            path_to_master=str(path),
+            kind=kind,
+            ccdid=CCDID,
+            settings={"min_frames": 3, "clip_sigma": 4.0},
+        )
