@@ -19,7 +19,7 @@ _AVERAGE = np.array([-17.0, 308.0, 5178.0, 308.0, -17.0]) / 5760.0
 
 def offsets(size_px: int) -> np.ndarray:
     """Pixel centres of a stamp relative to its central pixel, shape (size_px,)."""
-    return np.arange(size_px) - size_px // 2
+    return np.arange(size_px, dtype=float) - size_px // 2
 
 
 def _nodes(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,9 +50,9 @@ def integrate(profile: Callable, x: Array, y: Array, size_px: int) -> Array:
     `size_px`: odd. Returns shape (size_px, size_px), [row, column].
     """
     stamp = _sampled(profile, x, y, size_px)
-    for width, n in LEVELS:
-        if width <= size_px:
-            low = size_px // 2 - width // 2
-            core = _gauss_legendre(profile, x, y, width, n)
-            stamp = stamp.at[low : low + width, low : low + width].set(core)
+    for level_width, n in LEVELS:
+        width = min(level_width, size_px)
+        low = size_px // 2 - width // 2
+        core = _gauss_legendre(profile, x, y, width, n)
+        stamp = stamp.at[low : low + width, low : low + width].set(core)
     return stamp

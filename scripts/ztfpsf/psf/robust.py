@@ -58,27 +58,30 @@ def find_outliers(
 
 
 def find_bad_stars(
-    chi2_per_pixel: np.ndarray, flux_adu: np.ndarray, clipping: Clipping
+    chi2_per_pixel: np.ndarray,
+    flux_adu: np.ndarray,
+    is_reference: np.ndarray,
+    clipping: Clipping,
 ) -> np.ndarray:
     """Stars whose chi2 per pixel stands out among stars of similar flux, (n,) bool.
 
-    Where the model is wrong, chi2 grows with flux: each star is compared with the running median
-    of its neighbours in flux, and its excess with the scatter of the excesses.
+    Where the model is wrong, chi2 grows with flux: each star is compared with the median of the
+    reference stars near it in flux, and its excess with their scatter. Reserved stars are judged
+    but are no reference.
     """
     bad = ~np.isfinite(chi2_per_pixel) | ~np.isfinite(flux_adu) | (flux_adu <= 0)
-    order = np.flatnonzero(~bad)[np.argsort(flux_adu[~bad])]
-    if len(order) < 5:
+    reference = np.flatnonzero(~bad & is_reference)
+    if len(reference) < 5:
         return bad
-    ln_chi2 = np.log(np.maximum(chi2_per_pixel[order], 1e-3))
-    half = max(10, len(order) // 20)
-    trend = np.empty(len(order))
-    scatter = np.empty(len(order))
-    for i in range(len(order)):
-        window = ln_chi2[max(0, i - half) : i + half + 1]
-        trend[i] = np.median(window)
-        scatter[i] = MAD_TO_SIGMA * np.median(np.abs(window - trend[i]))
-    outlying = ln_chi2 - trend > clipping.star_sigma * np.maximum(scatter, 0.02)
-    bad[order[outlying]] = True
+    reference = reference[np.argsort(flux_adu[reference])]
+    ln_chi2 = np.log(np.maximum(chi2_per_pixel, 1e-3))
+    half = max(10, len(reference) // 20)
+    for star in np.flatnonzero(~bad):
+        rank = np.searchsorted(flux_adu[reference], flux_adu[star])
+        window = ln_chi2[reference[max(0, rank - half) : rank + half + 1]]
+        typical = np.median(window)
+        scatter = MAD_TO_SIGMA * np.median(np.abs(window - typical))
+        bad[star] = ln_chi2[star] - typical > clipping.star_sigma * max(scatter, 0.02)
     return bad
 
 
@@ -87,8 +90,8 @@ class Cleaned(NamedTuple):
 
     start: Parameters  # all stars, from moments
     star: np.ndarray  # (n, 4) best in the last round's PSF
-    good: np.ndarray
-    variance: np.ndarray
+    good: np.ndarray  # (n, S, S) bool
+    variance: np.ndarray  # (n, S, S) ADU^2
     is_usable: np.ndarray  # (n,) bool: neither outlier nor short of pixels
     has_pixels: np.ndarray  # (n,) bool
 
@@ -132,7 +135,8 @@ def clean(model: ModuleType, stamps: ImageStamps, degree: int, settings: FitSett
         stamps.y_px - stamps.y0_px - half,
     )
     is_usable = stamps.good.mean(axis=(1, 2)) >= clipping.min_good_fraction
-    fwhm_px = start_fwhm(stamps.data, stamps.good, first)
+    shown = ~stamps.is_reserved
+    fwhm_px = start_fwhm(stamps.data[shown], stamps.good[shown], first[shown])
     basis = star_basis(stamps, degree)
     start = Parameters(first, start_shape(model, fwhm_px, basis.shape[1]))
     shape, star = start.shape, first.copy()
@@ -156,6 +160,8 @@ def clean(model: ModuleType, stamps: ImageStamps, degree: int, settings: FitSett
         has_pixels = good.mean(axis=(1, 2)) >= clipping.min_good_fraction
         chi2 = (good * (stamps.data - models) ** 2 / variance).sum(axis=(1, 2))
         n_pix = np.maximum(good.sum(axis=(1, 2)), 1)
-        bad = find_bad_stars(chi2 / n_pix, star[:, 2], clipping)
+        bad = find_bad_stars(
+            chi2 / n_pix, star[:, 2], has_pixels & ~stamps.is_reserved, clipping
+        )
         is_usable = has_pixels & ~bad
     return Cleaned(start, star, good, variance, is_usable, has_pixels)

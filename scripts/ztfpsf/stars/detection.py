@@ -14,6 +14,9 @@ from ztfpsf.stars.sky import make_star_names, to_sky
 # Detection on the image smoothed to about the seeing; three pixels keep hot pixels out.
 KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 MIN_PIXELS = 3
+# Parts with this fraction of an object's flux are sources of their own: a fifth of sep's default,
+# so that faint neighbours of bright stars get masked. On real images it makes no pieces of stars.
+DEBLENDING_CONTRAST = 0.001
 # sep's limits of pixels above the threshold and of parts of one object; 50 MB.
 MAX_PIXELS = 1_000_000
 MAX_PARTS = 10_000
@@ -70,6 +73,7 @@ def _find_peaks(quadrant: Quadrant, sky: Sky, threshold: float) -> tuple[np.ndar
             mask=quadrant.bad,
             minarea=MIN_PIXELS,
             filter_kernel=KERNEL,
+            deblend_cont=DEBLENDING_CONTRAST,
         )
     except Exception as error:  # sep raises nothing more specific
         if "limit of" not in str(error):

@@ -1,0 +1,204 @@
+"""Products of a fit: the PSF file, the tables, the adapter."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from fit_psf import fit_psf
+from galsim_stars import draw
+from problems import (
+    FWHM_PX,
+    GAIN,
+    READ_NOISE_ELECTRON,
+    SKY_ADU,
+    make_stamps,
+    make_truth,
+    true_profile,
+)
+from ztfpsf.errors import InputError
+from ztfpsf.io import read_provenance
+from ztfpsf.psf import load_psf
+from ztfpsf.psf.models import list_models
+from ztfpsf.stamps import IMAGE_COLUMNS, Stamps, describe_failure, write_stamps
+
+IMAGES = [f"ztf_20200924431759_000655_zr_c13_o_q{q}" for q in (1, 2, 3)]
+SETTINGS = {"shape": "field", "degree": 1, "clipping": {}}
+
+
+def make_unit(path, model: str) -> Stamps:
+    """Two good images of 30 stars, one with a single star, and one that failed before."""
+    images, stars, cubes = [], [], []
+    for number, (image, n) in enumerate(zip(IMAGES, (30, 30, 1), strict=True)):
+        made = make_stamps(make_truth(model, n, 15, seed=number), seed=number, n_reserved=n // 5)
+        row = dict.fromkeys(IMAGE_COLUMNS, 0.0) | {
+            "image": image,
+            "status": "ok",
+            "gain": GAIN,
+            "read_noise_electron": READ_NOISE_ELECTRON,
+            "nx": made.nx,
+            "ny": made.ny,
+        }
+        images.append(pd.DataFrame([row]))
+        stars.append(
+            pd.DataFrame(
+                {
+                    "image": image,
+                    "star_id": [f"J{number}{i:03d}" for i in range(n)],
+                    "ra_deg": np.arange(n, dtype=float),
+                    "dec_deg": 20.0,
+                    "mag": 16.0,
+                    "x_px": made.x_px,
+                    "y_px": made.y_px,
+                    "x0_px": made.x0_px,
+                    "y0_px": made.y0_px,
+                    "sky_adu": SKY_ADU,
+                    "sky_rms_adu": 5.0,
+                    "is_reserved": made.is_reserved,
+                }
+            )
+        )
+        cubes.append(made)
+    images.append(describe_failure("ztf_20200924431759_000655_zr_c13_o_q4", "x.fits: truncated."))
+    stamps = Stamps(
+        pd.concat(images, ignore_index=True),
+        pd.concat(stars, ignore_index=True),
+        np.concatenate([c.data for c in cubes]).astype(np.float32),
+        np.concatenate([c.variance for c in cubes]).astype(np.float32),
+        np.concatenate([~c.good for c in cubes]).astype(np.uint8),
+    )
+    write_stamps(stamps, path, {"version": "0", "inputs": [], "settings": {}})
+    return stamps
+
+
+def run(folder, model: str, optimiser: str = "gauss_newton", **changes) -> dict[str, str]:
+    paths = {
+        f"path_to_{name.split('.')[0]}": str(folder / name)
+        for name in ("stars.parquet", "images.parquet", "history.parquet", "psf.fits")
+    }
+    arguments = {
+        "path_to_stamps": str(folder / "stamps.fits"),
+        "model": model,
+        "optimiser": optimiser,
+        "options": {},
+        "settings": SETTINGS,
+        "device": "cpu",
+        "max_failed_fraction": 0.5,
+    }
+    fit_psf(**(arguments | paths | changes))
+    return paths
+
+
+@pytest.fixture(scope="module", params=list_models())
+def products(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    stamps = make_unit(folder / "stamps.fits", request.param)
+    return request.param, stamps, run(folder, request.param)
+
+
+def test_images_table_tells_what_failed_and_why(products) -> None:
+    _, _, paths = products
+    images = pd.read_parquet(paths["path_to_images"]).set_index("image")
+    assert list(images["status"][:2]) == ["ok", "ok"]
+    assert images["status"].iloc[2].startswith(f"{IMAGES[2]}: only 1 stars are left to fit")
+    assert images["status"].iloc[3] == "x.fits: truncated."
+    good = images.iloc[:2]
+    assert (good["n_fitted"] + good["n_reserved"] + good["n_rejected"] == 30).all()
+    assert (good["chi2"] / good["dof"]).between(0.9, 1.1).all()
+    assert (good["fwhm_px"] - FWHM_PX).abs().max() < 5 * good["fwhm_error_px"].max()
+
+
+def test_stars_table(products) -> None:
+    _, stamps, paths = products
+    stars = pd.read_parquet(paths["path_to_stars"])
+    truth = stamps.stars[stamps.stars["image"].isin(IMAGES[:2])].reset_index(drop=True)
+    assert list(stars["star_id"]) == list(truth["star_id"])
+    assert (stars["is_reserved"] & stars["is_fitted"]).sum() == 0
+    # The table's start positions are 0.05 px off; the fit must be nearer to the truth than that.
+    for axis in ("x", "y"):
+        pull = (stars[f"{axis}_px"] - truth[f"{axis}_px"]) / np.hypot(
+            stars[f"{axis}_error_px"], 0.05
+        )
+        assert pull.std() < 1.3
+    assert (stars["dof"] < stars["n_pix"]).all()
+    assert stars.loc[stars["status"] == "ok", "core_chi2"].between(0.3, 2.5).all()
+    for column in stars.columns:
+        assert stars[column].notna().all(), column
+
+
+def test_history_starts_at_zero_and_falls(products) -> None:
+    _, _, paths = products
+    history = pd.read_parquet(paths["path_to_history"])
+    for _, steps in history.groupby("image"):
+        assert list(steps["iteration"]) == list(range(len(steps)))
+        assert (np.diff(steps["loss"]) <= 0).all()
+
+
+def test_psf_file_draws_the_true_psf(products) -> None:
+    name, _, paths = products
+    psf = load_psf(paths["path_to_psf"], IMAGES[0])
+    stamp = psf.stamp(200.3, 151.6, 21)
+    assert stamp.shape == (21, 21)
+    assert stamp.dtype == np.float64
+    # The window is centred on the pixel (200, 152).
+    np.testing.assert_allclose(stamp, draw(true_profile(name), 0.3, -0.4, 21), atol=2e-3)
+    assert stamp.sum() == pytest.approx(1.0, abs=0.02)
+    with fits.open(paths["path_to_psf"]) as hdus:
+        assert hdus["PSF"].header["MODEL"] == name
+        assert hdus["CENTRE"].data.shape == (2, 51, 51)
+
+
+def test_errors_of_the_psf_are_those_of_the_table(products) -> None:
+    _, _, paths = products
+    image = pd.read_parquet(paths["path_to_images"]).iloc[0]
+    value, error = load_psf(paths["path_to_psf"], IMAGES[0]).describe(200, 150)["fwhm_px"]
+    assert value == pytest.approx(image["fwhm_px"], rel=1e-6)
+    assert error == pytest.approx(image["fwhm_error_px"], rel=1e-6)
+
+
+def test_load_psf_says_what_is_wrong(products, tmp_path) -> None:
+    _, _, paths = products
+    with pytest.raises(InputError, match="choose the image, one of ztf_2020"):
+        load_psf(paths["path_to_psf"])
+    with pytest.raises(InputError, match="choose the image"):
+        load_psf(paths["path_to_psf"], IMAGES[2])
+    with pytest.raises(InputError, match=r"none\.fits: not a PSF file"):
+        load_psf(tmp_path / "none.fits")
+    with pytest.raises(InputError, match="odd number of pixels"):
+        load_psf(paths["path_to_psf"], IMAGES[0]).stamp(10, 10, 24)
+
+
+def test_provenance(products) -> None:
+    name, _, paths = products
+    for path in paths.values():
+        provenance = read_provenance(path)
+        assert provenance["settings"]["model"] == name
+        assert provenance["settings"]["degree"] == 1
+        assert provenance["inputs"][0].endswith("stamps.fits")
+
+
+def test_per_star_through_the_adapter(tmp_path) -> None:
+    make_unit(tmp_path / "stamps.fits", "moffat")
+    paths = run(tmp_path, "moffat", settings=SETTINGS | {"shape": "per_star"})
+    stars = pd.read_parquet(paths["path_to_stars"])
+    fitted = stars[stars["is_fitted"]]
+    assert fitted["fwhm_px"].nunique() == len(fitted)
+
+
+def test_too_many_failures_leave_nothing(tmp_path) -> None:
+    make_unit(tmp_path / "stamps.fits", "moffat")
+    with pytest.raises(InputError, match="2 of 4 images failed, more than max_failed_fraction"):
+        run(tmp_path, "moffat", max_failed_fraction=0.2)
+    assert [path.name for path in tmp_path.iterdir()] == ["stamps.fits"]
+
+
+def test_a_gpu_that_is_not_there(tmp_path, monkeypatch) -> None:
+    import jax
+    from ztfpsf.psf.device import configure
+
+    def refuse():
+        raise RuntimeError("Unable to initialize backend 'cuda': no device.\nmore")
+
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    monkeypatch.setattr(jax, "devices", refuse)
+    with pytest.raises(InputError, match="device is 'gpu' and JAX finds no such device"):
+        configure("gpu")
