@@ -13,6 +13,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 include: "rules/common.smk"
 include: "rules/fetch.smk"
+include: "rules/calibrate.smk"
 include: "rules/select.smk"
 include: "rules/cut.smk"
 include: "rules/fit.smk"

@@ -20,7 +20,7 @@ PACKAGE = BASE / "scripts" / "ztfpsf"
 sys.path.insert(0, str(PACKAGE.parent))
 
 from ztfpsf.errors import InputError
-from ztfpsf.names import QUADRANT_PATTERN, UNIT_PATTERN
+from ztfpsf.names import EXPOSURE_PATTERN, QUADRANT_PATTERN, UNIT_PATTERN
 from ztfpsf.sheet import read_sheet, suggest
 from ztfpsf.simulation.plan import list_files
 from ztfpsf.simulation.settings import NightSettings, make_settings

@@ -1,0 +1,106 @@
+"""Master frame of a period: clipped mean of the daily ones of a CCD."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ztfpsf.calibration.combine import Noise, clipped_mean
+from ztfpsf.calibration.frames import pair_noise, require_frames, sample_slices
+from ztfpsf.calibration.masters import require_a_quadrant, row_ranges
+from ztfpsf.calibration.products import (
+    OK,
+    Cards,
+    Master,
+    MasterQuadrant,
+    failed_quadrant,
+    master_writer,
+    open_master,
+)
+from ztfpsf.calibration.raw import QUADRANTS
+from ztfpsf.errors import InputError
+from ztfpsf.io import make_provenance
+
+
+def make_period(
+    paths: Sequence[str | Path],
+    path_to_output: str | Path,
+    kind: str,
+    ccdid: int,
+    settings: dict[str, Any],
+) -> dict[str, str]:
+    """Combine daily masters ('bias' or 'flat') of a CCD and filter; returns the quadrants' status.
+
+    `settings` = min_frames and clip_sigma, the latter in the scatter between nights. NIGHT of the
+    product is its middle night. Raises InputError for too few masters or several filters.
+    """
+    statuses = {}
+    with ExitStack() as stack:
+        masters = [stack.enter_context(open_master(path, kind, ccdid)) for path in paths]
+        require_frames(len(masters), max(settings["min_frames"], 2), f"daily {kind} masters", {})
+        cards = _primary_cards(masters, kind, ccdid)
+        provenance = make_provenance(paths, settings)
+        write = stack.enter_context(master_writer(path_to_output, cards, provenance))
+        for qid in QUADRANTS:
+            quadrant = _combine_quadrant(masters, qid, settings)
+            write(qid, quadrant)
+            statuses[f"q{qid}"] = quadrant.status
+        require_a_quadrant(statuses)
+    return statuses
+
+
+def _primary_cards(masters: Sequence[Master], kind: str, ccdid: int) -> Cards:
+    headers = [master.primary() for master in masters]
+    filters = {header["FILTCODE"] for header in headers}
+    if len(filters) > 1:
+        raise InputError(
+            f"the daily masters are of several filters ({', '.join(sorted(filters))}); "
+            "combine one filter at a time."
+        )
+    nights = sorted(header["NIGHT"] for header in headers)
+    cards: Cards = [
+        ("IMGTYPE", kind, "kind of master frame"),
+        ("NIGHT", nights[len(nights) // 2], "middle night"),
+        ("NIGHT1", nights[0], "first night"),
+        ("NIGHT2", nights[-1], "last night"),
+        ("NDAYS", len(nights), "nights combined"),
+        ("CCDID", ccdid, "CCD, 1..16"),
+        ("FILTCODE", filters.pop(), "filter"),
+    ]
+    if kind == "flat":
+        norm = float(np.mean([header["FLTNORM"] for header in headers]))
+        leds = sorted({led for header in headers for led in header["LEDS"].split(",")}, key=int)
+        cards += [("FLTNORM", norm, "mean of the nights (ADU)"), ("LEDS", ",".join(leds), "LEDs")]
+    return cards
+
+
+def _combine_quadrant(
+    masters: Sequence[Master], qid: int, settings: dict[str, Any]
+) -> MasterQuadrant:
+    good = [master for master in masters if master.status(qid) == OK]
+    shape = masters[0].shape(qid)
+    if len(good) < max(settings["min_frames"], 2):
+        return failed_quadrant(shape, f"{len(good)} nights have a usable quadrant {qid}")
+    samples = [
+        np.concatenate([master.rows(qid, *limits) for limits in sample_slices(shape[0])])
+        for master in good
+    ]
+    noise = Noise(pair_noise(np.stack(samples)), 0.0)
+    data, sigma = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    n_frames = np.empty(shape, np.uint8)
+    for first, stop in row_ranges(shape[0]):
+        stacked = np.stack([master.rows(qid, first, stop) for master in good])
+        data[first:stop], n_nights = clipped_mean(stacked, noise, settings["clip_sigma"])
+        squares = sum(master.sigma_rows(qid, first, stop) ** 2 for master in good)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sigma[first:stop] = np.sqrt(squares / len(good) / n_nights)
+        n_frames[first:stop] = n_nights
+    mask = reduce(np.bitwise_or, [master.mask(qid) for master in good])
+    first = good[0].hdus[f"Q{qid}"].header
+    kept = ("GAIN", "READNOI", "NOISEADU")
+    cards = [(key, first[key], first.comments[key]) for key in kept]
+    cards += [("NFRAMES", len(good), "nights combined")]
+    return MasterQuadrant(data, sigma, n_frames, mask, cards=cards)
