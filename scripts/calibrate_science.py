@@ -11,8 +11,9 @@ from ztfpsf.calibration.products import open_master
 from ztfpsf.calibration.raw import open_raw
 from ztfpsf.calibration.science import Masters
 from ztfpsf.calibration.settings import make_detector, make_science
+from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_json
-from ztfpsf.jobs import check_failures, job
+from ztfpsf.jobs import job
 
 logger = logging.getLogger("ztfpsf")
 
@@ -30,14 +31,17 @@ def calibrate_science(
     path_to_status: str,
     detector: Mapping[str, Any],
     settings: Mapping[str, Any],
-    max_failed_fraction: float,
+    missing: str,
 ) -> None:
     """Calibrate the quadrants of a CCD; the product lists run from quadrant 1 to 4.
 
     `paths_to_ipac` are sciimg or header (for the world coordinates) and mskimg files of IPAC, any
     number of them, recognised by name. A quadrant that fails is written as NaN, all masked, with
-    the reason in STATUS and in the status file; the job fails past `max_failed_fraction`.
+    the reason in STATUS and in the status file; the job fails when all four do, or when masters
+    are `missing`, which is a sentence then.
     """
+    if missing:
+        raise InputError(f"{path_to_raw}: {missing}")
     detector_settings = make_detector(detector)
     inputs = [path_to_raw, path_to_bias, path_to_flat, path_to_focal_plane, *paths_to_ipac]
     record = {"detector": dict(detector), "calibrate_science": dict(settings)}
@@ -60,8 +64,8 @@ def calibrate_science(
         statuses = calibrate_ccd(ccd, [ProductPaths(*paths) for paths in products])
     for image, status in statuses.items():
         logger.info("%s: %s", image, status)
-    failures = {image: status for image, status in statuses.items() if status != "ok"}
-    check_failures(failures, len(statuses), max_failed_fraction)
+    if "ok" not in statuses.values():
+        raise InputError(f"no quadrant could be calibrated: {next(iter(statuses.values()))}")
     write_json({image: {"status": status} for image, status in statuses.items()}, path_to_status)
 
 
@@ -69,9 +73,9 @@ if __name__ == "__main__":
     with job(snakemake.log[0]):
         calibrate_science(
             path_to_raw=snakemake.input.raw,
-            path_to_bias=snakemake.input.bias,
-            path_to_flat=snakemake.input.flat,
-            path_to_focal_plane=snakemake.input.focal_plane,
+            path_to_bias=snakemake.input.get("bias", ""),
+            path_to_flat=snakemake.input.get("flat", ""),
+            path_to_focal_plane=snakemake.input.get("focal_plane", ""),
             paths_to_ipac=snakemake.input.ipac,
             paths_to_sciimg=snakemake.output.sciimg,
             paths_to_varimg=snakemake.output.varimg,
@@ -79,5 +83,5 @@ if __name__ == "__main__":
             path_to_status=snakemake.output.status,
             detector=snakemake.params.detector,
             settings=snakemake.params.settings,
-            max_failed_fraction=snakemake.params.max_failed_fraction,
+            missing=snakemake.params.missing,
         )

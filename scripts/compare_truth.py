@@ -1,7 +1,8 @@
-"""Rule compare_truth: a calibrated simulated quadrant, its stars and its PSF against the truth."""
+"""Rule compare_truth: calibrated simulated quadrants, their stars and PSFs against the truth."""
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,12 @@ from astropy.io import fits
 from ztfpsf.io import make_provenance, read_image, write_json, write_text
 from ztfpsf.jobs import job
 from ztfpsf.psf import load_psf
-from ztfpsf.simulation.comparison import compare_pixels, compare_psf, compare_stars
+from ztfpsf.simulation.comparison import (
+    compare_pixels,
+    compare_psf,
+    compare_stars,
+    match_stars,
+)
 from ztfpsf.simulation.truth import read_true_psf
 
 logger = logging.getLogger("ztfpsf")
@@ -18,44 +24,61 @@ logger = logging.getLogger("ztfpsf")
 # IPAC's bits of pixels that belong to sources: good pixels.
 SOURCE_BITS = 2 | 2048
 GRID = 5
+TITLES = {
+    "pixels": "Calibrated pixels against the noiseless image, in the noise predicted",
+    "psf": "Fitted PSF against the true one, on a grid over the image (T is the size squared)",
+    "stars": "Stars, fitted minus true",
+}
 
 
 def compare_truth(
     *,
-    image: str,
-    path_to_sciimg: str,
-    path_to_varimg: str,
-    path_to_mskimg: str,
+    unit: str,
+    images: Sequence[str],
+    paths_to_sciimg: Sequence[str],
+    paths_to_varimg: Sequence[str],
+    paths_to_mskimg: Sequence[str],
     path_to_stars: str,
     path_to_psf: str,
-    path_to_true_image: str,
-    path_to_true_stars: str,
-    path_to_true_psf: str,
+    paths_to_true_image: Sequence[str],
+    paths_to_true_stars: Sequence[str],
+    paths_to_true_psf: Sequence[str],
     path_to_record: str,
     path_to_report: str,
     size_px: int,
 ) -> None:
-    """Write what `ztfpsf.simulation.comparison` finds, as JSON and as Markdown."""
-    pixels, shape = compare_image(
-        path_to_sciimg, path_to_varimg, path_to_mskimg, path_to_true_image
-    )
+    """Write what `ztfpsf.simulation.comparison` finds, as JSON and as Markdown.
+
+    The lists run parallel to `images`. Pixels and PSF are compared image by image, the stars of
+    all images together.
+    """
     fitted = pd.read_parquet(path_to_stars)
-    stars = compare_stars(fitted[fitted["image"] == image], pd.read_parquet(path_to_true_stars))
-    psf = compare_psf(
-        load_psf(path_to_psf, image).stamp,
-        read_true_psf(path_to_true_psf),
-        grid_positions(shape),
-        size_px,
+    planes = zip(
+        paths_to_sciimg, paths_to_varimg, paths_to_mskimg, paths_to_true_image, strict=True
     )
-    inputs = [path_to_sciimg, path_to_varimg, path_to_mskimg, path_to_stars, path_to_psf]
+    pixels, psf, stars = {}, {}, []
+    for image, paths, path_to_true_stars, path_to_true_psf in zip(
+        images, planes, paths_to_true_stars, paths_to_true_psf, strict=True
+    ):
+        pixels[image], shape = compare_image(*paths)
+        true = pd.read_parquet(path_to_true_stars)
+        stars.append(match_stars(fitted[fitted["image"] == image], true))
+        psf[image] = compare_psf(
+            load_psf(path_to_psf, image).stamp,
+            read_true_psf(path_to_true_psf),
+            grid_positions(shape),
+            size_px,
+        )._asdict()
+    table = compare_stars(pd.concat(stars, ignore_index=True))
     record = {
-        "image": image,
+        "unit": unit,
         "pixels": pixels,
-        "stars": json.loads(stars.to_json(orient="records")),
-        "psf": psf._asdict(),
+        "psf": psf,
+        "stars": json.loads(table.to_json(orient="records")),
     }
     logger.info("%s", report(record))
     write_text(report(record), path_to_report)
+    inputs = [*paths_to_sciimg, *paths_to_varimg, *paths_to_mskimg, path_to_stars, path_to_psf]
     write_json(
         {**record, "provenance": make_provenance(inputs, {"size_px": size_px})}, path_to_record
     )
@@ -83,28 +106,20 @@ def grid_positions(shape: tuple[int, int]) -> np.ndarray:
     return np.stack([np.round(x.ravel()) + phase, np.round(y.ravel()) + phase[::-1]], axis=1)
 
 
-def report(record: dict[str, Any]) -> str:
+def report(record: Mapping[str, Any]) -> str:
     """The record in Markdown."""
-    pixels, psf, stars = record["pixels"], record["psf"], pd.DataFrame(record["stars"])
-    header = "| " + " | ".join(stars.columns) + " |\n|" + " --- |" * len(stars.columns)
-    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in stars.to_numpy()]
-    lines = [
-        f"# {record['image']} against the truth of its simulation",
-        "",
-        f"Pixels: median offset {pixels['offset_sigma']:+.4f} of the noise, variance "
-        f"{pixels['variance_ratio']:.4f} of the predicted one, {pixels['missed_fraction']:.2%} of "
-        "the affected pixels neither masked nor within 5 sigma.",
-        "",
-        f"PSF: L2 {psf['l2_median']:.5f}, dT/T mean {psf['size_bias']:+.5f} and rms "
-        f"{psf['size_rms']:.5f}, ellipticity rms {psf['ellipticity_rms']:.5f}, centroid rms "
-        f"{psf['shift_rms_px']:.4f} px.",
-        "",
-        "Stars, fitted minus true:",
-        "",
-        header,
-        *rows,
-    ]
-    return "\n".join(lines) + "\n"
+    parts = [f"# {record['unit']} against the truth of its simulation"]
+    for name, title in TITLES.items():
+        rows = record[name]
+        if isinstance(rows, Mapping):
+            rows = [{"image": image, **row} for image, row in rows.items()]
+        parts.append(f"{title}:\n\n{_table(pd.DataFrame(rows))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: pd.DataFrame) -> str:
+    lines = [rows.columns, ["---"] * len(rows.columns), *rows.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
 
 
 def _cell(value: Any) -> str:
@@ -116,15 +131,16 @@ def _cell(value: Any) -> str:
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         compare_truth(
-            image=snakemake.wildcards.image,
-            path_to_sciimg=snakemake.input.sciimg,
-            path_to_varimg=snakemake.input.varimg,
-            path_to_mskimg=snakemake.input.mskimg,
+            unit=snakemake.wildcards.unit,
+            images=snakemake.params.images,
+            paths_to_sciimg=snakemake.input.sciimg,
+            paths_to_varimg=snakemake.input.varimg,
+            paths_to_mskimg=snakemake.input.mskimg,
             path_to_stars=snakemake.input.stars,
             path_to_psf=snakemake.input.psf,
-            path_to_true_image=snakemake.input.true_image,
-            path_to_true_stars=snakemake.input.true_stars,
-            path_to_true_psf=snakemake.input.true_psf,
+            paths_to_true_image=snakemake.input.true_images,
+            paths_to_true_stars=snakemake.input.true_stars,
+            paths_to_true_psf=snakemake.input.true_psfs,
             path_to_record=snakemake.output.record,
             path_to_report=snakemake.output.report,
             size_px=snakemake.params.size_px,

@@ -4,9 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ztfpsf.calibration.frames import Wanted
-from ztfpsf.calibration.masters import Combination, make_bias
+from ztfpsf.calibration.failed import write_failed_master
+from ztfpsf.calibration.frames import Wanted, require_frames
+from ztfpsf.calibration.masters import Combination, make_bias, master_cards
 from ztfpsf.calibration.settings import make_detector
+from ztfpsf.errors import InputError
+from ztfpsf.io import make_provenance
 from ztfpsf.jobs import job
 
 logger = logging.getLogger("ztfpsf")
@@ -21,8 +24,12 @@ def make_master_bias(
     detector: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> None:
-    """Combine the bias frames of a CCD; a quadrant that cannot be made says why in its header."""
+    """Combine the bias frames of a CCD; a quadrant that cannot be made says why in its header.
+
+    So do all four when no frame can be used. Raises InputError when no frame is given.
+    """
     wanted = Wanted(night, ccdid, "b", "bi")
+    require_frames(len(paths_to_frames), 1, wanted, {})
     combination = Combination(
         settings["min_frames"],
         settings["clip_sigma"],
@@ -30,15 +37,23 @@ def make_master_bias(
         make_detector(detector),
     )
     record = {"detector": dict(detector), "make_master_bias": dict(settings)}
-    statuses = make_bias(
-        paths_to_frames,
-        path_to_bias,
-        wanted,
-        settings["n_skip"],
-        settings["hot_sigma"],
-        combination,
-        record,
-    )
+    try:
+        statuses = make_bias(
+            paths_to_frames,
+            path_to_bias,
+            wanted,
+            settings["n_skip"],
+            settings["hot_sigma"],
+            combination,
+            record,
+        )
+    except InputError as error:
+        logger.error("%s", error)
+        cards = master_cards(wanted, "bias", combination)
+        shape = combination.detector.quadrant_shape
+        provenance = make_provenance(paths_to_frames, record)
+        write_failed_master(path_to_bias, cards, shape, str(error), provenance)
+        return
     for quadrant, status in statuses.items():
         logger.info("%s: %s", quadrant, status)
 

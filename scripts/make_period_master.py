@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ztfpsf.calibration.period import make_period
+from ztfpsf.calibration.period import Period, make_period
 from ztfpsf.jobs import job
 
 logger = logging.getLogger("ztfpsf")
@@ -14,12 +14,14 @@ def make_period_master(
     *,
     paths_to_masters: Sequence[str],
     path_to_master: str,
+    period: str,
     kind: str,
     ccdid: int,
     settings: Mapping[str, Any],
 ) -> None:
-    """Combine the daily masters of a CCD."""
-    statuses = make_period(paths_to_masters, path_to_master, kind, ccdid, dict(settings))
+    """Combine the daily masters of a CCD, `kind` bias or flat, of a period YYYYMMDD-YYYYMMDD."""
+    wanted = Period(period, kind, ccdid)
+    statuses = make_period(paths_to_masters, path_to_master, wanted, dict(settings))
     for quadrant, status in statuses.items():
         logger.info("%s: %s", quadrant, status)
 
@@ -29,7 +31,8 @@ if __name__ == "__main__":
         make_period_master(
             paths_to_masters=snakemake.input.masters,
             path_to_master=snakemake.output.master,
-            kind=snakemake.params.kind,
+            period=snakemake.wildcards.period,
+            kind=snakemake.wildcards.kind,
             ccdid=int(snakemake.wildcards.ccdid),
             settings=snakemake.params.settings,
         )

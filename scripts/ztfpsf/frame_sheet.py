@@ -13,10 +13,6 @@ from ztfpsf.calibration.nearest import nearest_night
 from ztfpsf.errors import InputError
 from ztfpsf.names import QuadrantName, RawName, parse_raw
 
-MASTER_BIAS = "ztfpsf_{night}_000000_bi_c{ccdid}_bias.fits"
-MASTER_FLAT = "ztfpsf_{night}_000000_{filtercode}_c{ccdid}_flat.fits"
-FOCAL_PLANE = "ztfpsf_{night}_000000_{filtercode}_focalplane.json"
-
 _KINDS = {"b": "bias frames", "f": "flats"}
 
 
@@ -50,14 +46,37 @@ class FrameSheet(NamedTuple):
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from None
 
-    def ccds(self, night: str, filtercode: str) -> list[int]:
-        """CCDs with flats in a night and filter, in increasing order."""
-        return sorted({key[3] for key in self.calibration if key[:3] == ("f", night, filtercode)})
+    def ccds(self, nights: str, filtercode: str) -> list[int]:
+        """CCDs with flats in a night or period and filter, in increasing order."""
+        first, last = nights[:8], nights[-8:]
+        return sorted(
+            {
+                ccdid
+                for kind, night, of_filter, ccdid in self.calibration
+                if (kind, of_filter) == ("f", filtercode) and first <= night <= last
+            }
+        )
+
+    def nights(
+        self, kind: str, filtercode: str, ccdid: int, min_frames: int, period: str
+    ) -> list[str]:
+        """Nights of a period (YYYYMMDD-YYYYMMDD) with enough frames of a kind, in order."""
+        first, last = period.split("-")
+        return sorted(
+            night
+            for (of_kind, night, of_filter, of_ccd), paths in self.calibration.items()
+            if (of_kind, of_filter, of_ccd) == (kind, filtercode, ccdid)
+            and len(paths) >= min_frames
+            and first <= night <= last
+        )
 
     def images(self) -> list[QuadrantName]:
         """The four quadrants of every science frame."""
         names = (parse_raw(Path(path).name) for path in self.science.values())
         return [name.quadrant(qid) for name in names for qid in (1, 2, 3, 4)]
+
+
+NO_FRAMES = FrameSheet("config key 'frames'", {}, {})
 
 
 def read_frames(path: str | Path, root: str | Path) -> FrameSheet:

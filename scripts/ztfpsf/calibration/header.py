@@ -2,7 +2,8 @@
 
 World coordinates come from IPAC's header of the same quadrant where it is given, else from the
 telescope's pointing and the layout of the focal plane (WCSFROM = 'pointing', good to an arcmin).
-IPAC's MAGZP and SATURATE belong to differently calibrated pixels and are not taken over.
+IPAC's MAGZP and SATURATE belong to differently calibrated pixels and are not taken over; the zero
+point is kept as IPACZP, for rough magnitudes.
 """
 
 import re
@@ -108,6 +109,8 @@ def ipac_cards(header: fits.Header, path: str | Path) -> Cards:
     for card in header.cards:
         if _WCS.fullmatch(card.keyword) or card.keyword in _IPAC_EXPOSURE:
             cards.append((card.keyword, card.value, card.comment))
+    if "MAGZP" in header:
+        cards.append(("IPACZP", header["MAGZP"], "MAGZP of IPAC's image, not of this one (mag)"))
     return cards
 
 

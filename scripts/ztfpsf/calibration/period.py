@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,23 +25,31 @@ from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
 
 
+class Period(NamedTuple):
+    """Which master is wanted."""
+
+    nights: str  # YYYYMMDD-YYYYMMDD
+    kind: str  # bias or flat
+    ccdid: int
+
+
 def make_period(
     paths: Sequence[str | Path],
     path_to_output: str | Path,
-    kind: str,
-    ccdid: int,
+    wanted: Period,
     settings: dict[str, Any],
 ) -> dict[str, str]:
-    """Combine daily masters ('bias' or 'flat') of a CCD and filter; returns the quadrants' status.
+    """Combine the daily masters of a CCD and filter; returns the quadrants' status.
 
     `settings` = min_frames and clip_sigma, the latter in the scatter between nights. NIGHT of the
-    product is its middle night. Raises InputError for too few masters or several filters.
+    product is the period. Raises InputError for too few masters or several filters.
     """
     statuses = {}
+    kind, ccdid = wanted.kind, wanted.ccdid
     with ExitStack() as stack:
         masters = [stack.enter_context(open_master(path, kind, ccdid)) for path in paths]
         require_frames(len(masters), max(settings["min_frames"], 2), f"daily {kind} masters", {})
-        cards = _primary_cards(masters, kind, ccdid)
+        cards = _primary_cards(masters, wanted)
         provenance = make_provenance(paths, settings)
         write = stack.enter_context(master_writer(path_to_output, cards, provenance))
         for qid in QUADRANTS:
@@ -52,8 +60,10 @@ def make_period(
     return statuses
 
 
-def _primary_cards(masters: Sequence[Master], kind: str, ccdid: int) -> Cards:
-    headers = [master.primary() for master in masters]
+def _primary_cards(masters: Sequence[Master], wanted: Period) -> Cards:
+    headers = [master.primary() for master in masters if _is_usable(master)]
+    if not headers:
+        raise InputError(f"no daily {wanted.kind} of CCD {wanted.ccdid} is usable; see their logs.")
     filters = {header["FILTCODE"] for header in headers}
     if len(filters) > 1:
         raise InputError(
@@ -62,19 +72,23 @@ def _primary_cards(masters: Sequence[Master], kind: str, ccdid: int) -> Cards:
         )
     nights = sorted(header["NIGHT"] for header in headers)
     cards: Cards = [
-        ("IMGTYPE", kind, "kind of master frame"),
-        ("NIGHT", nights[len(nights) // 2], "middle night"),
+        ("IMGTYPE", wanted.kind, "kind of master frame"),
+        ("NIGHT", wanted.nights, "period"),
         ("NIGHT1", nights[0], "first night"),
         ("NIGHT2", nights[-1], "last night"),
         ("NDAYS", len(nights), "nights combined"),
-        ("CCDID", ccdid, "CCD, 1..16"),
+        ("CCDID", wanted.ccdid, "CCD, 1..16"),
         ("FILTCODE", filters.pop(), "filter"),
     ]
-    if kind == "flat":
+    if wanted.kind == "flat":
         norm = float(np.mean([header["FLTNORM"] for header in headers]))
         leds = sorted({led for header in headers for led in header["LEDS"].split(",")}, key=int)
         cards += [("FLTNORM", norm, "mean of the nights (ADU)"), ("LEDS", ",".join(leds), "LEDs")]
     return cards
+
+
+def _is_usable(master: Master) -> bool:
+    return any(master.status(qid) == OK for qid in QUADRANTS)
 
 
 def _combine_quadrant(

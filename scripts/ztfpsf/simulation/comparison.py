@@ -75,10 +75,11 @@ def _block_sums(pull: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def match_stars(fitted: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `fitted` with the nearest true star within MATCH_PX as true_* columns.
+    """Rows of one image with status "ok" and the nearest true star within MATCH_PX as true_*.
 
     Of a blend the brightest true star counts.
     """
+    fitted = fitted[fitted["status"] == "ok"]
     bright = truth.sort_values("flux_adu", ascending=False).reset_index(drop=True)
     tree = cKDTree(bright[["x_px", "y_px"]].to_numpy())
     near = tree.query_ball_point(fitted[["x_px", "y_px"]].to_numpy(), MATCH_PX)
@@ -88,14 +89,13 @@ def match_stars(fitted: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     return matched.join(true[["x_px", "y_px", "flux_adu", "mag"]].add_prefix("true_"))
 
 
-def compare_stars(fitted: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+def compare_stars(stars: pd.DataFrame) -> pd.DataFrame:
     """One row per magnitude bin, and "all": biases and the widths of the pulls.
 
-    `fitted` has x_px, y_px, flux_adu and their errors (x_error_px, y_error_px, flux_error_adu);
-    only rows with status "ok" count. Biases are medians, in mmag (fitted minus true) and in
-    thousandths of a pixel; pull widths are from the median absolute deviation.
+    `stars` are those of `match_stars`, with x_px, y_px, flux_adu and their errors (x_error_px,
+    y_error_px, flux_error_adu). Biases are medians, in mmag (fitted minus true) and in thousandths
+    of a pixel; pull widths are from the median absolute deviation.
     """
-    stars = match_stars(fitted[fitted["status"] == "ok"], truth)
     rows = [_star_row(stars, "all")]
     for low, high in pairwise(MAGNITUDE_BINS):
         inside = stars["true_mag"].between(low, high, inclusive="left")
