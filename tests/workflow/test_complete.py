@@ -25,7 +25,13 @@ compare_fits:
     - {model: gaussian, optimiser: gauss_newton}
     - {model: gaussian, optimiser: tncg}
 """
-OPTIONS = ("--cores", "2", "--scheduler", "greedy", "--configfile", "config.yaml", "--keep-going")
+
+
+def options(directory: Path) -> tuple[str, ...]:
+    """The configuration of these tests, written into the working directory."""
+    path = directory / "config.yaml"
+    path.write_text(CONFIG)
+    return ("--cores", "2", "--scheduler", "greedy", "--keep-going", "--configfile", str(path))
 
 
 def write_inputs(directory: Path) -> list[str]:
@@ -49,9 +55,8 @@ def write_inputs(directory: Path) -> list[str]:
 def finished(module_workflow: Workflow) -> tuple[Workflow, Run]:
     """A run over all four quadrants."""
     directory = module_workflow.directory
-    (directory / "config.yaml").write_text(CONFIG)
     sheet = module_workflow.write_sheet(write_inputs(directory))
-    return module_workflow, module_workflow.run(*OPTIONS, "--config", sheet)
+    return module_workflow, module_workflow.run(*options(directory), "--config", sheet)
 
 
 def results_of(directory: Path, image: str) -> set[str]:
@@ -102,7 +107,7 @@ def test_bad_image_fails_alone_with_its_name(finished, image, sentence) -> None:
 def test_second_run_has_nothing_to_do(finished) -> None:
     workflow, _ = finished
     sheet = workflow.write_sheet([_row(workflow, GOOD)], "good.csv")
-    run = workflow.run(*OPTIONS, "--config", sheet)
+    run = workflow.run(*options(workflow.directory), "--config", sheet)
     assert run.returncode == 0, run.text
     assert "Nothing to be done" in run.text
 
@@ -123,13 +128,12 @@ def test_killed_run_resumes_to_the_same_result(finished, tmp_path: Path) -> None
     workflow, _ = finished
     killed = workflow._replace(directory=tmp_path / "killed")
     killed.directory.mkdir()
-    (killed.directory / "config.yaml").write_text(CONFIG)
     sheet = killed.write_sheet([_row(workflow, GOOD)])
     target = f"results/fit_psf/gaussian/gauss_newton/{GOOD}_stars.parquet"
-    options = ("--cores", "2", "--configfile", "config.yaml", "--config", sheet)
+    flags = (*options(killed.directory), "--config", sheet)
     where = ("--snakefile", str(killed.base / "Snakefile"), "--directory", str(killed.directory))
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *where, *options, "--", target],
+        [sys.executable, "-m", "snakemake", *where, *flags, "--", target],
         cwd=killed.base,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -143,8 +147,8 @@ def test_killed_run_resumes_to_the_same_result(finished, tmp_path: Path) -> None
     process.wait()
     assert log.exists()
     assert not (killed.directory / target).exists()
-    assert killed.run(*options, "--unlock").returncode == 0
-    run = killed.run(*options, "--rerun-incomplete", targets=[target])
+    assert killed.run(*flags, "--unlock").returncode == 0
+    run = killed.run(*flags, "--rerun-incomplete", targets=[target])
     assert run.returncode == 0, run.text
     assert "select_stars" not in run.jobs
     pd.testing.assert_frame_equal(

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ztfpsf.bins import magnitude_bins
 from ztfpsf.plots.choice import usable
-from ztfpsf.plots.style import BLUE, GREY, RED, format_chi2, make_figure, make_text_figure
+from ztfpsf.plots.style import BLUE, GREY, RED, make_figure
+from ztfpsf.quality import format_chi2, magnitude_bins
 
-WIDTH_IN, HEIGHT_IN = 4.6, 3.4
+WIDTH_IN, HEIGHT_IN = 4.6, 3.7
 # Column of the star table, name, colour, marker, its area, height of the numbers in the axes
 KINDS = (
     ("is_fitted", "fitted", BLUE, "o", 5, 0.02),
@@ -24,8 +24,6 @@ def draw_chi2(stars: pd.DataFrame, title: str) -> Figure:
     `stars`: measured rows of the fit's star table, pooled over the images.
     """
     good = usable(stars)
-    if good.empty:
-        return make_text_figure(f"{title}\nNo star was fitted: nothing to show.")
     figure = make_figure(HEIGHT_IN, WIDTH_IN)
     axes = figure.add_subplot()
     axes.set_yscale("log")
@@ -39,13 +37,15 @@ def draw_chi2(stars: pd.DataFrame, title: str) -> Figure:
     _draw_medians(axes, medians)
     _label_medians(axes, medians)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(
         xlabel="magnitude (mag)",
         ylabel="core $\\chi^2$ (mean of (residual / $\\sigma)^2$ within 4 px)",
-        title=title,
         xlim=(medians["low"].min() - 0.05, medians["low"].max() + 1.05),
     )
-    axes.legend(loc="upper right")
+    # Above the axes: no corner is free of stars in every image.
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=3)
+    axes.set_title(title, pad=32)
     return figure
 
 
@@ -86,6 +86,7 @@ def _draw_medians(axes: Axes, medians: pd.DataFrame) -> None:
 def _label_medians(axes: Axes, medians: pd.DataFrame) -> None:
     """Medians and numbers of stars of each bin, in a strip below the points."""
     bottom, top = axes.get_ylim()
+    bottom, top = min(bottom, 0.5), max(top, 10.0)
     axes.set_ylim(bottom * (bottom / top) ** 0.13, top)
     for _, name, colour, *_, height in KINDS:
         for row in medians[(medians["kind"] == name) & (medians["n"] > 0)].itertuples():

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ztfpsf.bins import Bin, magnitude_bins
+from ztfpsf.quality import Bin, magnitude_bins
 
 # Columns that pictures need; a unit whose images all failed has none of them.
 COLUMNS = {

@@ -36,13 +36,16 @@ def draw(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Drawn:
     Stars without finite parameters are left out. Raises InputError when a star has no stamp or
     its image no PSF.
     """
+    stars = stars.reset_index(drop=True)
     parts = list(_draw_images(stamps, stars, path_to_psf))
     if not parts:
         size_px = stamps.data.shape[-1]
         blank = np.zeros((0, size_px, size_px))
         return Drawn(stars.iloc[:0], blank, blank, blank, np.zeros(0), np.zeros(0))
     tables, *arrays = zip(*parts, strict=True)
-    return Drawn(pd.concat(tables, ignore_index=True), *map(np.concatenate, arrays))
+    table = pd.concat(tables)
+    order = np.argsort(table.index)  # that of `stars`, not image by image
+    return Drawn(table.iloc[order], *(np.concatenate(array)[order] for array in arrays))
 
 
 def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Iterator[Drawn]:

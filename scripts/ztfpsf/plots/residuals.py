@@ -1,5 +1,6 @@
 """Stars of each magnitude as data | model | residual, and the stack of the bright ones."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,25 +13,23 @@ from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ztfpsf.bins import Bin, magnitude_bins
 from ztfpsf.plots.choice import STACK_BINS, bright, of_each_bin
 from ztfpsf.plots.drawn import Drawn, draw
 from ztfpsf.plots.style import (
     COUNTS,
     MASKED,
     RESIDUALS,
-    format_chi2,
     hide_ticks,
-    make_text_figure,
     round_up,
     shorten,
 )
+from ztfpsf.quality import Bin, format_chi2, magnitude_bins
 from ztfpsf.stamps import Stamps
 
 # Measures of the page, inches
 PANEL, GAP, TRIO_GAP, ROW_GAP = 0.70, 0.025, 0.16, 0.24
 LEFT, RIGHT, TOP, BOTTOM = 0.32, 0.72, 0.50, 0.52
-BAR = 0.07
+BAR, TITLE_LETTER, TITLE_LINE = 0.07, 0.073, 0.15
 TRIO_PITCH = 3 * PANEL + 2 * GAP + TRIO_GAP
 SIGMA_LABEL, PERCENT_LABEL = "residual (σ)", "residual (% of peak)"
 
@@ -67,10 +66,7 @@ def draw_residuals(
         Row("stack", PERCENT_LABEL, trios[start : start + stars_per_bin])
         for start in range(0, len(trios), stars_per_bin)
     ]
-    rows = [row for row in rows if row.trios]
-    if not rows:
-        return make_text_figure(f"{title}\nNo star was fitted: nothing to show.")
-    return _lay_out(rows, title)
+    return _lay_out([row for row in rows if row.trios], title)
 
 
 def make_trios(drawn: Drawn, prefixes: Mapping[str, str]) -> list[Trio]:
@@ -139,18 +135,20 @@ class _Page(NamedTuple):
 def _lay_out(rows: Sequence[Row], title: str) -> Figure:
     n_trios = max(len(row.trios) for row in rows)
     width = LEFT + n_trios * TRIO_PITCH - TRIO_GAP + RIGHT
-    height = TOP + len(rows) * (PANEL + ROW_GAP) + BOTTOM
+    lines = textwrap.wrap(title, int((width - LEFT) / TITLE_LETTER))
+    first_row = TOP + (len(lines) - 1) * TITLE_LINE
+    height = first_row + len(rows) * (PANEL + ROW_GAP) + BOTTOM
     page = _Page(Figure(figsize=(width, height)), width, height)
-    page.figure.text(LEFT / width, 1 - 0.07 / height, title, va="top", fontsize=9)
+    page.figure.text(LEFT / width, 1 - 0.07 / height, "\n".join(lines), va="top", fontsize=9)
     for i, row in enumerate(rows):
-        top = TOP + i * (PANEL + ROW_GAP)
+        top = first_row + i * (PANEL + ROW_GAP)
         y = 1 - (top + PANEL / 2) / height
         page.figure.text(0.12 / width, y, row.label, rotation=90, ha="center", va="center")
         counts = _draw_row(page, row, top)
     for k, _ in enumerate(rows[0].trios):
         for j, name in enumerate(("data", "model", "residual")):
             x = LEFT + k * TRIO_PITCH + j * (PANEL + GAP) + PANEL / 2
-            page.figure.text(x / width, 1 - (TOP - 0.18) / height, name, ha="center")
+            page.figure.text(x / width, 1 - (first_row - 0.18) / height, name, ha="center")
     axes = page.add(LEFT, height - BOTTOM + 0.06, TRIO_PITCH - TRIO_GAP, BAR)
     bar = page.figure.colorbar(counts, cax=axes, orientation="horizontal")
     bar.set_ticks([0, 0.01, 0.1, 1], labels=["0", "0.01", "0.1", "1"])

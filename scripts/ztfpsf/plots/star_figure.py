@@ -11,7 +11,6 @@ from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ztfpsf.bins import magnitude_bins
 from ztfpsf.plots.choice import typical
 from ztfpsf.plots.drawn import Drawn, draw
 from ztfpsf.plots.style import (
@@ -19,12 +18,11 @@ from ztfpsf.plots.style import (
     MASKED,
     RED,
     RESIDUALS,
-    format_chi2,
     make_figure,
-    make_text_figure,
     round_up,
     shorten,
 )
+from ztfpsf.quality import format_chi2, magnitude_bins
 from ztfpsf.stamps import Stamps
 
 HEIGHT_IN = 5.9
@@ -54,8 +52,6 @@ class View(NamedTuple):
 def draw_star(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path, title: str) -> Figure:
     """A typical bright star, a reserved one if there is one. `stars`: usable rows of the fit."""
     drawn = draw(stamps, choose(stars), path_to_psf)
-    if drawn.stars.empty:
-        return make_text_figure(f"{title}\nNo star was fitted: nothing to show.")
     star = drawn.stars.iloc[0]
     view = make_view(drawn)
     figure = make_figure(HEIGHT_IN)
@@ -77,8 +73,8 @@ def choose(stars: pd.DataFrame) -> pd.DataFrame:
     """The star of median core chi2 in the brightest bin, of reserved stars if there are some."""
     reserved = stars[stars["is_reserved"]]
     candidates = reserved if len(reserved) else stars
-    bins = magnitude_bins(candidates["mag"])
-    return typical(candidates[bins[0].holds(candidates["mag"])], 1) if bins else candidates
+    brightest = magnitude_bins(candidates["mag"])[0]
+    return typical(candidates[brightest.holds(candidates["mag"])], 1)
 
 
 def make_view(drawn: Drawn) -> View:

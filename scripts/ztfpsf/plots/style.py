@@ -108,12 +108,6 @@ def round_up(value: float) -> float:
     return float(next(step * power for step in (1, 2, 5, 10) if value <= step * power * (1 + 1e-9)))
 
 
-def format_chi2(value: float) -> str:
-    """Three digits, and never a power of ten: 1.96, 13.0, 1074."""
-    decimals = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{decimals}f}"
-
-
 def shorten(image: str) -> str:
     """CCD and quadrant of an image's name, its unit is named elsewhere: c13_o_q3 -> c13 q3."""
     return image.split("_", 4)[-1].replace("_o_", " ")

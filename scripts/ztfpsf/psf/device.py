@@ -5,6 +5,8 @@ import os
 import platform
 from pathlib import Path
 
+import jax
+
 from ztfpsf.errors import InputError
 
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
@@ -16,17 +18,16 @@ def configure(device: str) -> str:
     Raises InputError when a GPU is demanded and JAX finds none.
     """
     if device in PLATFORMS:
-        os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
-    import jax
-
+        jax.config.update("jax_platforms", PLATFORMS[device])
     jax.config.update("jax_enable_x64", True)
     try:
         found = jax.devices()[0]
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+    except (RuntimeError, AssertionError):
+        # Without the CUDA plugin JAX fails an assertion, with it and no card it raises.
         raise InputError(
-            f"config key device is '{device}' and JAX finds no such device on this machine "
-            f"({reason}): set it to auto or cpu, or use the environment envs/cuda12.lock."
+            f"config key device is '{device}' and JAX finds no such device on this machine: "
+            "set it to auto or cpu, or run where there is one with the environment "
+            "envs/cuda12.lock."
         ) from None
     jax.config.update("jax_compilation_cache_dir", str(_cache_directory(found.device_kind)))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -25,13 +25,18 @@ from ztfpsf.psf.image import (
     padded_size,
     star_basis,
 )
-from ztfpsf.psf.pixels import offsets
 from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars
 from ztfpsf.psf.product import propagate
-from ztfpsf.psf.robust import Cleaned, clean, refit_stars, require_stars
+from ztfpsf.psf.robust import (
+    Cleaned,
+    clean,
+    is_core,
+    mean_of,
+    refit_stars,
+    require_stars,
+)
 from ztfpsf.psf.star_fit import draw_stars, star_covariances
 
-CORE_RADIUS_PX = 4.0
 EDM_TOLERANCE = 0.01  # expected decrease of chi2 that is left; the same for all optimisers
 
 
@@ -244,18 +249,10 @@ def _all_stars(
         "good": cleaned.good,
         "chi2": (squared * cleaned.good).sum(axis=(1, 2)),
         "n_pix": cleaned.good.sum(axis=(1, 2)),
-        "core_chi2": (squared * core).sum(axis=(1, 2)) / np.maximum(core.sum(axis=(1, 2)), 1),
+        "core_chi2": mean_of(squared, core),
         "is_fitted": is_fitted,
         "status": status,
     }
-
-
-def is_core(size_px: int, star: np.ndarray) -> np.ndarray:
-    """Pixels whose centres are within CORE_RADIUS_PX of the star, (n, S, S) bool."""
-    grid = offsets(size_px)
-    dx = (grid - star[:, 0:1])[:, None, :]
-    dy = (grid - star[:, 1:2])[:, :, None]
-    return dx**2 + dy**2 <= CORE_RADIUS_PX**2
 
 
 def _padded_covariances(

@@ -23,10 +23,12 @@ from ztfpsf.psf.image import (
     star_basis,
 )
 from ztfpsf.psf.optimisers import gauss_newton
+from ztfpsf.psf.pixels import offsets
 from ztfpsf.psf.problem import Parameters
 from ztfpsf.psf.star_fit import draw_stars, fit_stars
 from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
 
+CORE_RADIUS_PX = 4.0
 FEWEST_STARS = 3
 MAD_TO_SIGMA = 1.4826
 
@@ -96,6 +98,19 @@ class Cleaned(NamedTuple):
     has_pixels: np.ndarray  # (n,) bool
 
 
+def mean_of(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Mean of each stamp over some of its pixels, (n,); 0 without any."""
+    return (values * where).sum(axis=(1, 2)) / np.maximum(where.sum(axis=(1, 2)), 1)
+
+
+def is_core(size_px: int, star: np.ndarray) -> np.ndarray:
+    """Pixels whose centres are within CORE_RADIUS_PX of the star, (n, S, S) bool."""
+    grid = offsets(size_px)
+    dx = (grid - star[:, 0:1])[:, None, :]
+    dy = (grid - star[:, 1:2])[:, :, None]
+    return dx**2 + dy**2 <= CORE_RADIUS_PX**2
+
+
 def refit_stars(
     model: ModuleType,
     stamps: ImageStamps,
@@ -158,10 +173,12 @@ def clean(model: ModuleType, stamps: ImageStamps, degree: int, settings: FitSett
         outliers = find_outliers(stamps.data, models, star[:, 3], variance, clipping)
         good = stamps.good & ~outliers
         has_pixels = good.mean(axis=(1, 2)) >= clipping.min_good_fraction
-        chi2 = (good * (stamps.data - models) ** 2 / variance).sum(axis=(1, 2))
-        n_pix = np.maximum(good.sum(axis=(1, 2)), 1)
-        bad = find_bad_stars(
-            chi2 / n_pix, star[:, 2], has_pixels & ~stamps.is_reserved, clipping
-        )
+        squared = (stamps.data - models) ** 2 / variance
+        is_reference = has_pixels & ~stamps.is_reserved
+        # The whole stamp after clipping, and the core before: a companion or a cosmic ray there
+        # leaves no clean measure of the star behind.
+        bad = find_bad_stars(mean_of(squared, good), star[:, 2], is_reference, clipping)
+        core = mean_of(squared, stamps.good & is_core(stamps.data.shape[-1], star))
+        bad |= find_bad_stars(core, star[:, 2], is_reference, clipping)
         is_usable = has_pixels & ~bad
     return Cleaned(start, star, good, variance, is_usable, has_pixels)

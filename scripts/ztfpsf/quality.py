@@ -1,4 +1,8 @@
-"""Magnitude bins, one magnitude wide, that quality figures are given in."""
+"""How quality is told: core chi2 in magnitude bins.
+
+The core chi2 of a star is its mean squared residual within 4 px in units of the variance: 1 for
+noise alone.
+"""
 
 from typing import NamedTuple
 
@@ -27,3 +31,9 @@ def magnitude_bins(mag: pd.Series) -> list[Bin]:
     return (
         [Bin(low) for low in range(int(finite.min()), int(finite.max()) + 1)] if len(finite) else []
     )
+
+
+def format_chi2(value: float) -> str:
+    """Three digits or more, never a power of ten: 1.96, 13.0, 1074."""
+    decimals = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,1 @@
+"""Fits of one unit side by side: table of parameters, speed, summary."""
