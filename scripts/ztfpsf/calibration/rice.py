@@ -40,14 +40,14 @@ class RiceImage(NamedTuple):
         data = os.pread(self.descriptor, end - begin, self.heap + begin)
         if len(data) != end - begin:
             raise OSError("the compressed rows are cut off")
-        numbers = np.empty((stop - first, self.n_columns), np.int32)
-        for i, row in enumerate(range(first, stop)):
-            start = self.offsets[row] - begin
-            packed = data[start : start + self.lengths[row]]
-            numbers[i] = np.frombuffer(
-                decompress_rice_1_c(packed, self.block_size, _BYTES_PER_PIXEL, self.n_columns),
-                np.int32,
-            )
+        starts = self.offsets[first:stop] - begin
+        stops = starts + self.lengths[first:stop]
+        layout = self.block_size, _BYTES_PER_PIXEL, self.n_columns
+        unpacked = [
+            decompress_rice_1_c(data[i:j], *layout)
+            for i, j in zip(starts.tolist(), stops.tolist(), strict=True)
+        ]
+        numbers = np.frombuffer(b"".join(unpacked), np.int32).reshape(-1, self.n_columns)
         pixels = self._scale(numbers, first)
         if self.blank is not None:
             pixels[numbers == self.blank] = np.nan
