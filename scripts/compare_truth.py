@@ -125,7 +125,7 @@ def _table(rows: pd.DataFrame) -> str:
 def _cell(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    return "" if np.isnan(value) else f"{value:.3g}"
+    return "" if np.isnan(value) else f"{value:.4g}"
 
 
 if __name__ == "__main__":

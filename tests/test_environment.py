@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
 NAMES = ("cpu", "cuda12")
 # Used by the workflow, its checks and its tests, not by the scripts of the rules.
-TOOLS = {"galsim", "pytest", "pyyaml", "ruff", "snakefmt", "snakemake"}
+TOOLS = {"pytest", "ruff", "snakefmt", "snakemake"}
 TOOLS |= {"snakemake-executor-plugin-slurm"}
 PIN = re.compile(
     r"(?P<name>[a-z0-9._-]+)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))? \\\n"

@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
-from ztfpsf.simulation.comparison import compare_pixels, compare_psf, compare_stars
+from ztfpsf.simulation.comparison import compare_pixels, compare_psf, compare_stars, match_stars
 from ztfpsf.simulation.psf import TruePsf, quadrant_field, true_psf
 from ztfpsf.simulation.scene import SceneSettings, simulate_quadrant, write_quadrant
 from ztfpsf.simulation.settings import PURE_MOFFAT
@@ -72,7 +72,7 @@ def test_star_biases_and_pulls():
         }
     )
     fitted.loc[0, "status"] = "rejected_chi2"
-    found = compare_stars(fitted, truth).set_index("mag")
+    found = compare_stars(match_stars(fitted, truth)).set_index("mag")
     every = found.loc["all"]
     assert every["n"] == n - 1
     assert found["n"].iloc[1:].sum() == n - 1
@@ -122,22 +122,23 @@ def test_adapter_reports_a_perfect_product(tmp_path, monkeypatch):
     quadrant.stars.assign(image=image, status="ok", **errors).to_parquet(stars["fitted"])
     monkeypatch.setattr(compare_truth, "load_psf", lambda path, image: quadrant.psf)
     compare_truth.compare_truth(
-        image=image,
-        path_to_sciimg=paths["sciimg"],
-        path_to_varimg=paths["varimg"],
-        path_to_mskimg=paths["mskimg"],
+        unit=image,
+        images=[image],
+        paths_to_sciimg=[paths["sciimg"]],
+        paths_to_varimg=[paths["varimg"]],
+        paths_to_mskimg=[paths["mskimg"]],
         path_to_stars=stars["fitted"],
         path_to_psf=paths["psf"],
-        path_to_true_image=paths["image"],
-        path_to_true_stars=stars["true"],
-        path_to_true_psf=paths["psf"],
+        paths_to_true_image=[paths["image"]],
+        paths_to_true_stars=[stars["true"]],
+        paths_to_true_psf=[paths["psf"]],
         path_to_record=str(tmp_path / "record.json"),
         path_to_report=str(tmp_path / "report.md"),
         size_px=25,
     )
     record = json.loads((tmp_path / "record.json").read_text())
-    assert record["pixels"]["variance_ratio"] == pytest.approx(1, abs=0.1)
-    assert record["psf"]["l2_median"] < 1e-6
+    assert record["pixels"][image]["variance_ratio"] == pytest.approx(1, abs=0.1)
+    assert record["psf"][image]["l2_median"] < 1e-6
     assert record["stars"][0]["n"] == 4
     assert record["stars"][0]["flux_bias_mmag"] == 0
     assert image in (tmp_path / "report.md").read_text()
