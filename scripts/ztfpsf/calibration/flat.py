@@ -156,9 +156,7 @@ def make_flat(
             master_writer(path_to_output, cards, make_provenance(inputs, record))
         )
         for qid in QUADRANTS:
-            quadrant = _flat_quadrant(leds, qid, bias, settings)
-            write(qid, quadrant)
-            statuses[f"q{qid}"] = quadrant.status
+            statuses[f"q{qid}"] = write(qid, _flat_quadrant(leds, qid, bias, settings))
         require_a_quadrant(statuses)
     return statuses
 

@@ -79,6 +79,8 @@ def calibrate_quadrant(quadrant: Quadrant, masters: Masters, settings: Science) 
     _check_masters(quadrant, masters)
     sample(quadrant)  # complains about a dead or saturated amplifier
     read_noise_adu = float(masters.bias.hdus[f"Q{qid}"].header["NOISEADU"])
+    mask = masters.bias.mask(qid)
+    mask |= masters.flat.mask(qid)
     image, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     saturated = np.empty(shape, bool)
     scale, read_noise2 = np.float32(masters.flat_scale), np.float32(read_noise_adu**2)
@@ -95,11 +97,10 @@ def calibrate_quadrant(quadrant: Quadrant, masters: Masters, settings: Science) 
         variance[rows] = image_variance(
             signal, image[rows], flat, flat_sigma, constant, quadrant.gain
         )
-    mask = masters.bias.mask(qid) | masters.flat.mask(qid)
+        # A pixel without a value has no variance.
+        mask[rows][~np.isfinite(variance[rows])] |= BITS["nan"]
     if saturated.any():
         mask[grow(saturated, settings.saturation_grow_px)] |= BITS["saturated"]
-    # A pixel without a value has no variance.
-    mask[~np.isfinite(variance)] |= BITS["nan"]
     n_cosmics = _flag_cosmics(image, variance, mask, settings)
     cards = [
         *quadrant.cards(),
