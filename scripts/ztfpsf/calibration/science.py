@@ -14,7 +14,7 @@ import numpy as np
 from ztfpsf.calibration.cosmics import Cosmics, find_cosmics
 from ztfpsf.calibration.detector import Quadrant
 from ztfpsf.calibration.frames import sample
-from ztfpsf.calibration.mask import BITS, COSMIC_RAY, SOURCES, grow
+from ztfpsf.calibration.mask import BITS, COSMIC_RAY, grow
 from ztfpsf.calibration.masters import row_ranges
 from ztfpsf.calibration.products import OK, Cards, Master
 from ztfpsf.errors import InputError
@@ -98,7 +98,9 @@ def calibrate_quadrant(quadrant: Quadrant, masters: Masters, settings: Science) 
             signal, image[rows], flat, flat_sigma, constant, quadrant.gain
         )
         # A pixel without a value has no variance.
-        mask[rows][~np.isfinite(variance[rows])] |= BITS["nan"]
+        lost = ~np.isfinite(variance[rows])
+        if lost.any():
+            mask[rows][lost] |= BITS["nan"]
     if saturated.any():
         mask[grow(saturated, settings.saturation_grow_px)] |= BITS["saturated"]
     n_cosmics = _flag_cosmics(image, variance, mask, settings)
@@ -142,8 +144,7 @@ def _flag_cosmics(
     """Set the bits of cosmic rays in `mask`; returns the number of pixels."""
     if settings.cosmics is None:
         return 0
-    skip = (mask & ~SOURCES) != 0
-    hits = find_cosmics(image, variance, skip, settings.cosmics)
+    hits = find_cosmics(image, variance, mask != 0, settings.cosmics)
     mask[hits] |= COSMIC_RAY
     return int(hits.sum())
 
