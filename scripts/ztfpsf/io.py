@@ -114,6 +114,17 @@ def write_fits(hdus: fits.HDUList, path: str | Path, provenance: Mapping[str, An
         hdus.writeto(temporary, overwrite=True, checksum=True)
 
 
+def big_endian(pixels: np.ndarray) -> np.ndarray:
+    """Pixels in the byte order of FITS, without a copy: the array given must not be used again.
+
+    astropy swaps native pixels and swaps them back, for the checksum and again for the file.
+    """
+    swapped = pixels.dtype.newbyteorder(">")
+    if pixels.dtype == swapped:
+        return pixels
+    return pixels.byteswap(inplace=True).view(swapped)
+
+
 def write_table(table: "Any", path: str | Path, provenance: Mapping[str, Any]) -> None:
     """Write a pandas DataFrame as parquet with its provenance in the file metadata, atomically."""
     import pyarrow

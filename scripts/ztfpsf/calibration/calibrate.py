@@ -26,7 +26,7 @@ from ztfpsf.calibration.science import (
     calibrate_quadrant,
 )
 from ztfpsf.errors import InputError
-from ztfpsf.io import read_image, write_fits
+from ztfpsf.io import big_endian, read_image, write_fits
 
 # Lossless for masks; the noise of an image is kept to 1/16 of its standard deviation by rice.
 COMPRESSIONS = {
@@ -67,17 +67,22 @@ class Ccd(NamedTuple):
 
 def calibrate_ccd(ccd: Ccd, products: Sequence[ProductPaths]) -> dict[str, str]:
     """Write the products of quadrants 1 to 4; returns 'ok' or the reason, by image name."""
-    statuses = {}
-    for qid, paths in zip(QUADRANTS, products, strict=True):
-        try:
-            calibrated, cards = _calibrate(ccd, qid)
-            status = OK
-        except InputError as error:
-            calibrated, cards, status = _nothing(ccd.raw.shape), [], str(error)
-        header = make_header(cards, calibrated.cards, [("STATUS", status, "")])
-        _write(ccd, calibrated, header, paths)
-        statuses[str(ccd.raw.name.quadrant(qid))] = status
-    return statuses
+    return {
+        str(ccd.raw.name.quadrant(qid)): _write_quadrant(ccd, qid, paths)
+        for qid, paths in zip(QUADRANTS, products, strict=True)
+    }
+
+
+def _write_quadrant(ccd: Ccd, qid: int, paths: ProductPaths) -> str:
+    """Its status. Nothing of a quadrant stays in memory when the next one begins."""
+    try:
+        calibrated, cards = _calibrate(ccd, qid)
+        status = OK
+    except InputError as error:
+        calibrated, cards, status = _nothing(ccd.raw.shape), [], str(error)
+    header = make_header(cards, calibrated.cards, [("STATUS", status, "")])
+    _write(ccd, calibrated, header, paths)
+    return status
 
 
 def _calibrate(ccd: Ccd, qid: int) -> tuple[Calibrated, Cards]:
@@ -110,8 +115,8 @@ def _image_header(path: str) -> fits.Header:
 
 def _nothing(shape: tuple[int, int]) -> Calibrated:
     """NaN pixels, all masked."""
-    nan = np.full(shape, np.nan, np.float32)
-    return Calibrated(nan, nan, np.full(shape, BITS["nan"] | BITS["dead"], DTYPE), [])
+    image, variance = np.full((2, *shape), np.nan, np.float32)
+    return Calibrated(image, variance, np.full(shape, BITS["nan"] | BITS["dead"], DTYPE), [])
 
 
 def _write(ccd: Ccd, calibrated: Calibrated, header: fits.Header, paths: ProductPaths) -> None:
@@ -128,7 +133,7 @@ def _write(ccd: Ccd, calibrated: Calibrated, header: fits.Header, paths: Product
 def _hdus(data: np.ndarray, header: fits.Header, compress: str) -> fits.HDUList:
     """An image in the primary HDU as ZTF stores it, or compressed in the first extension."""
     if compress == "none":
-        return fits.HDUList([fits.PrimaryHDU(data, header)])
+        return fits.HDUList([fits.PrimaryHDU(big_endian(data), header)])
     options = dict(COMPRESSIONS[compress])
     if data.dtype.kind == "i":
         options["quantize_level"] = 0.0

@@ -91,8 +91,10 @@ def _clip(
 
 def standard_error(combined: Combined, noise: Noise) -> np.ndarray:
     """Standard error of the mean, float32 ADU; NaN where no frame counts."""
+    variance = noise.variance(combined.mean)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(noise.variance(combined.mean) / combined.n_frames)
+        variance /= combined.n_frames
+    return np.sqrt(variance, out=variance)
 
 
 def median(values: np.ndarray) -> np.ndarray:

@@ -140,9 +140,8 @@ def _bound(image: np.ndarray, variance: np.ndarray, sigma_clip: float) -> tuple:
     bound += np.minimum(image[:-2, inner], image[2:, inner])
     np.subtract(centre, bound, out=bound)
     bound += centre
-    np.maximum(bound, 0, out=bound)
-    bound *= bound
-    limit = variance[1:-1, inner] * np.float32((2.0 * sigma_clip) ** 2)
+    # One limit for the band: its pixel of least noise.
+    limit = 2.0 * sigma_clip * np.sqrt(np.fmin.reduce(variance[1:-1, inner], axis=None))
     return np.divmod(np.flatnonzero(bound > limit), centre.shape[1])
 
 

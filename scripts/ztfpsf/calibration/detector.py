@@ -14,7 +14,7 @@ from ztfpsf.calibration.raw import QUADRANT_SHAPE, RawFrame
 from ztfpsf.errors import InputError
 
 # Rows at a time: long enough to hide the cost of a call, short enough for the processor's cache.
-BLOCK_ROWS = 16
+BLOCK_ROWS = 32
 
 POCKET_FIRST_NIGHT = "20191022"
 

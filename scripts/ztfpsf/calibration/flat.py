@@ -101,16 +101,20 @@ def _combine_rows(
         stack -= offset
         stack /= group.scales[:, None, None].astype(np.float32)
         combined = clipped_mean(stack, group.noise, settings.combination.clip_sigma)
-        there = combined.n_frames > 0
-        weight = np.where(there, np.float32(settings.weight(led.led)), np.float32(0))
-        share = weight / np.float32(led.level_adu)
-        total += np.where(there, combined.mean * share, np.float32(0))
-        error = standard_error(combined, group.noise) * share
-        variance += np.where(there, error * error, np.float32(0))
-        common += share
+        error = standard_error(combined, group.noise)
+        missing = combined.n_frames == 0
+        weight = np.full_like(offset, settings.weight(led.led))
+        for plane in (combined.mean, error, weight):
+            plane[missing] = 0
         weights += weight
         n_frames += combined.n_frames
-    variance += (common * offset_sigma) ** 2
+        weight /= np.float32(led.level_adu)
+        common += weight
+        total += np.multiply(combined.mean, weight, out=combined.mean)
+        error *= weight
+        variance += np.square(error, out=error)
+    common *= offset_sigma
+    variance += np.square(common, out=common)
     with np.errstate(invalid="ignore", divide="ignore"):
         return total / weights, np.sqrt(variance) / weights, n_frames
 
@@ -156,9 +160,7 @@ def make_flat(
             master_writer(path_to_output, cards, make_provenance(inputs, record))
         )
         for qid in QUADRANTS:
-            quadrant = _flat_quadrant(leds, qid, bias, settings)
-            write(qid, quadrant)
-            statuses[f"q{qid}"] = quadrant.status
+            statuses[f"q{qid}"] = write(qid, _flat_quadrant(leds, qid, bias, settings))
         require_a_quadrant(statuses)
     return statuses
 

@@ -163,9 +163,10 @@ def make_bias(
             master_writer(path_to_output, cards, make_provenance(inputs, record))
         )
         for qid in QUADRANTS:
-            quadrant = _bias_quadrant(selection, qid, wanted, hot_sigma, settings)
-            write(qid, quadrant)
-            statuses[f"q{qid}"] = quadrant.status
+            # No name for the quadrant: it must be gone when the next one is made.
+            statuses[f"q{qid}"] = write(
+                qid, _bias_quadrant(selection, qid, wanted, hot_sigma, settings)
+            )
         require_a_quadrant(statuses)
     return statuses
 

@@ -53,9 +53,7 @@ def make_period(
         provenance = make_provenance(paths, settings)
         write = stack.enter_context(master_writer(path_to_output, cards, provenance))
         for qid in QUADRANTS:
-            quadrant = _combine_quadrant(masters, qid, settings)
-            write(qid, quadrant)
-            statuses[f"q{qid}"] = quadrant.status
+            statuses[f"q{qid}"] = write(qid, _combine_quadrant(masters, qid, settings))
         require_a_quadrant(statuses)
     return statuses
 

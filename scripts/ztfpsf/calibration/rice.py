@@ -57,7 +57,10 @@ class RiceImage(NamedTuple):
         rows = np.s_[first : first + len(numbers)]
         scales, zeros = self.scales[rows], self.zeros[rows]
         if self.dither is None:
-            return (numbers * scales[:, None] + zeros[:, None]).astype(np.float32)
+            values = numbers.astype(np.float64)
+            values *= scales[:, None]
+            values += zeros[:, None]
+            return values.astype(np.float32)
         pixels = np.empty(numbers.shape, np.float32)
         for i, row in enumerate(numbers):
             options = (scales[i], zeros[i], self.dither, 0, 0, 0.0, _BYTES_PER_PIXEL)

@@ -14,7 +14,7 @@ import numpy as np
 from ztfpsf.calibration.cosmics import Cosmics, find_cosmics
 from ztfpsf.calibration.detector import Quadrant
 from ztfpsf.calibration.frames import sample
-from ztfpsf.calibration.mask import BITS, COSMIC_RAY, SOURCES, grow
+from ztfpsf.calibration.mask import BITS, COSMIC_RAY, grow
 from ztfpsf.calibration.masters import row_ranges
 from ztfpsf.calibration.products import OK, Cards, Master
 from ztfpsf.errors import InputError
@@ -79,6 +79,8 @@ def calibrate_quadrant(quadrant: Quadrant, masters: Masters, settings: Science) 
     _check_masters(quadrant, masters)
     sample(quadrant)  # complains about a dead or saturated amplifier
     read_noise_adu = float(masters.bias.hdus[f"Q{qid}"].header["NOISEADU"])
+    mask = masters.bias.mask(qid)
+    mask |= masters.flat.mask(qid)
     image, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     saturated = np.empty(shape, bool)
     scale, read_noise2 = np.float32(masters.flat_scale), np.float32(read_noise_adu**2)
@@ -95,11 +97,12 @@ def calibrate_quadrant(quadrant: Quadrant, masters: Masters, settings: Science) 
         variance[rows] = image_variance(
             signal, image[rows], flat, flat_sigma, constant, quadrant.gain
         )
-    mask = masters.bias.mask(qid) | masters.flat.mask(qid)
+        # A pixel without a value has no variance.
+        lost = ~np.isfinite(variance[rows])
+        if lost.any():
+            mask[rows][lost] |= BITS["nan"]
     if saturated.any():
         mask[grow(saturated, settings.saturation_grow_px)] |= BITS["saturated"]
-    # A pixel without a value has no variance.
-    mask[~np.isfinite(variance)] |= BITS["nan"]
     n_cosmics = _flag_cosmics(image, variance, mask, settings)
     cards = [
         *quadrant.cards(),
@@ -141,8 +144,7 @@ def _flag_cosmics(
     """Set the bits of cosmic rays in `mask`; returns the number of pixels."""
     if settings.cosmics is None:
         return 0
-    skip = (mask & ~SOURCES) != 0
-    hits = find_cosmics(image, variance, skip, settings.cosmics)
+    hits = find_cosmics(image, variance, mask != 0, settings.cosmics)
     mask[hits] |= COSMIC_RAY
     return int(hits.sum())
 
