@@ -3,7 +3,7 @@
 Every step is a process of its own, on the same simulated frames; CPU seconds and peak memory are
 those that the operating system counted for it.
 
-    python bench/calibration.py results/simulate_raw .venv-bench/bin/python results/bench_calibration
+    python bench/calibration.py results/simulate_raw .venv-bench/bin/python results/bench
 """
 
 import csv
@@ -48,7 +48,10 @@ def count(frames: Mapping, step: str) -> int:
 def run(python: str, script: str, step: str, frames: Path, folder: Path) -> dict[str, float]:
     """Least CPU seconds of some runs in a process of its own, and the peak memory."""
     command = [python, str(HERE / script), step, str(frames), str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "scripts"), "OMP_NUM_THREADS": "1"}
+    # ztfquery makes its tree of data where this variable says.
+    environment = {**os.environ, "ZTFDATA": str(folder / "ztfdata"), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(HERE.parent / "scripts")
+    Path(environment["ZTFDATA"]).mkdir(exist_ok=True)
     records = []
     for _ in range(REPEATS):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -8,15 +8,10 @@ together here from the functions that these commands call, as they call them.
 """
 
 import json
-import os
 import sys
 import time
 import warnings
 from pathlib import Path
-
-warnings.simplefilter("ignore")
-os.environ.setdefault("ZTFDATA", str(Path(sys.argv[3]) / "ztfdata"))
-Path(os.environ["ZTFDATA"]).mkdir(parents=True, exist_ok=True)
 
 import numpy as np
 import ztfimg
@@ -71,6 +66,7 @@ def calibrate(frames: dict, folder: Path) -> None:
 STEPS = {"bias": make_bias, "flat": make_flat, "science": calibrate}
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
     started = time.process_time()
     STEPS[sys.argv[1]](json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3]))
     print(json.dumps({"import_cpu_s": started, "work_cpu_s": time.process_time() - started}))
