@@ -94,6 +94,7 @@ def fit_one(
 ) -> Parts:
     """Fit one image of a stamps file."""
     from ztfpsf.psf import tables
+    from ztfpsf.psf.clock import compile_clock
     from ztfpsf.psf.fit import fit_image
 
     row = stamps.images.set_index("image").loc[image]
@@ -103,14 +104,24 @@ def fit_one(
     cubes = {name: getattr(stamps, name)[mine] for name in ("data", "variance", "mask")}
     image_stamps = tables.make_stamps(row, stamps.stars[mine], cubes)
     try:
-        fit = fit_image(model, optimiser, options, image_stamps, settings)
+        with compile_clock() as clock:
+            fit = fit_image(model, optimiser, options, image_stamps, settings)
     except InputError as error:
         raise InputError(f"{image}: {error}") from None
+    if fit.degree < settings.degree:
+        logger.warning(
+            "%s: %d stars define a field polynomial of degree %d, not %d",
+            image,
+            fit.is_fitted.sum(),
+            fit.degree,
+            settings.degree,
+        )
     psf = tables.make_psf(image, model, image_stamps, fit)
     return Parts(
         tables.make_star_table(stamps.stars[mine], model, image_stamps, fit),
         tables.make_history(image, fit),
-        tables.make_image_row(psf, image_stamps, fit, device),
+        tables.make_image_row(psf, image_stamps, fit, device)
+        | {"compile_seconds": clock.compile_s},
         psf,
     )
 
@@ -119,7 +130,8 @@ def describe(row: Mapping[str, Any]) -> str:
     """A line for the log."""
     return (
         f"{row['image']}: {row['n_fitted']} stars fitted, {row['n_reserved']} reserved, "
-        f"{row['n_rejected']} rejected, chi2/dof {row['chi2'] / max(row['dof'], 1):.3f}, "
+        f"{row['n_rejected']} rejected, degree {row['degree']}, "
+        f"chi2/dof {row['chi2'] / max(row['dof'], 1):.3f}, "
         f"FWHM {row['fwhm_px']:.3f} +- {row['fwhm_error_px']:.3f} px, {row['iterations']} steps "
         f"in {row['seconds']:.2f} s (+ {row['compile_seconds']:.1f} s compiling), {row['status']}"
     )

@@ -42,6 +42,7 @@ def make_image(image: str, **changes: object) -> dict:
         "n_fitted": 3,
         "n_reserved": 2,
         "n_rejected": 1,
+        "degree": 2,
         "chi2": 200.0,
         "dof": 100,
         "edm": 1e-4,

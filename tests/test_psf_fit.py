@@ -194,3 +194,14 @@ def test_field_of_single_shapes_ignores_outliers() -> None:
     coefficients, error2 = fit_field(shape, covariance, basis)
     pull = (coefficients - truth)[0] / np.sqrt(np.diag(error2))
     assert np.abs(pull).max() < 4
+
+
+def test_a_misfit_of_all_stars_is_not_clipped() -> None:
+    """Moffat wings under a Gaussian: the model is wrong, the pixels are not."""
+    stamps = make_stamps(make_truth("moffat", 60, 17, seed=61), seed=62, n_reserved=12)
+    dirty = stamps.data.copy()
+    dirty[30, 2, 2] += 500.0
+    result = fit(stamps._replace(data=dirty), CONSTANT, gaussian)
+    assert result.core_chi2.max() > 10
+    assert (~result.good).mean() < 1e-3
+    assert not result.good[30, 2, 2]

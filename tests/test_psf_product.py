@@ -212,3 +212,11 @@ def test_a_demanded_gpu_is_there_or_an_error() -> None:
 
 def test_a_cpu_can_be_demanded() -> None:
     assert run_configure("cpu").stdout.startswith("cpu")
+
+
+def test_a_lowered_degree_is_told(tmp_path, caplog) -> None:
+    make_unit(tmp_path / "stamps.fits", "gaussian")
+    with caplog.at_level("WARNING", logger="ztfpsf"):
+        paths = run(tmp_path, "gaussian", settings=SETTINGS | {"degree": 3})
+    assert f"{IMAGES[0]}: 24 stars define a field polynomial of degree 2, not 3" in caplog.text
+    assert (pd.read_parquet(paths["path_to_images"])["degree"][:2] == 2).all()

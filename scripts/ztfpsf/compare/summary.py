@@ -74,9 +74,15 @@ def describe_best(fit: Fit) -> str:
     return _wrap(
         f"Best fit: {fit.model} by {fit.optimiser}. {images}{_total(done, 'n_fitted')} stars "
         f"fitted, {_total(done, 'n_reserved')} reserved for the test below, "
-        f"{_total(done, 'n_rejected')} rejected as outliers. {width} at the image centre, before "
+        f"{_total(done, 'n_rejected')} rejected as outliers. Field polynomial of degree "
+        f"{_range(done['degree'])}. {width} at the image centre, before "
         f"integration over the pixel; chi2/dof {chi2_per_dof(fit):.2f}."
     )
+
+
+def _range(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _total(images: pd.DataFrame, column: str) -> int:

@@ -31,7 +31,7 @@ def configure(device: str) -> str:
         ) from None
     jax.config.update("jax_compilation_cache_dir", str(_cache_directory(found.device_kind)))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    return f"{found.platform} {found.device_kind}"
+    return " ".join(dict.fromkeys([found.platform, found.device_kind]))
 
 
 def _cache_directory(device_kind: str) -> Path:

@@ -47,16 +47,34 @@ def model_variance(
 def find_outliers(
     data: np.ndarray,
     model_adu: np.ndarray,
-    background_adu: np.ndarray,
+    star: np.ndarray,
+    good: np.ndarray,
     variance: np.ndarray,
+    is_reference: np.ndarray,
     clipping: Clipping,
 ) -> np.ndarray:
-    """Pixels further from the model than its noise and error allow, (n, S, S) bool."""
-    light = np.maximum(model_adu - background_adu[:, None, None], 0.0)
+    """Pixels further from the model than its noise and error allow, (n, S, S) bool.
+
+    `star`: (n, 4). The model's error is a fraction of the star's own light, and what the reference
+    stars have in common: a misfit that repeats from star to star is no cosmic ray and no neighbour.
+    """
+    flux = np.maximum(star[:, 2], 0.0)[:, None, None]
+    light = np.maximum(model_adu - star[:, 3, None, None], 0.0)
+    shown = np.flatnonzero(is_reference)
+    misfit = _common_misfit((data - model_adu)[shown], flux[shown], good[shown])
+    error = np.hypot(clipping.pixel_fraction * light, flux * misfit)
     # A model slightly off in width or position errs by a fraction of the brighter neighbour pixel.
-    light = maximum_filter(light, size=(1, 3, 3))
-    allowed = clipping.pixel_sigma**2 * variance + (clipping.pixel_fraction * light) ** 2
-    return (data - model_adu) ** 2 > allowed
+    error = maximum_filter(error, size=(1, 3, 3))
+    return (data - model_adu) ** 2 > clipping.pixel_sigma**2 * variance + error**2
+
+
+def _common_misfit(residual: np.ndarray, flux: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Size of the median residual per flux of the brighter half of the stars, (S, S)."""
+    if not len(flux) or np.median(flux) <= 0:
+        return np.zeros(residual.shape[1:])
+    bright = flux[:, 0, 0] >= np.median(flux)
+    relative = np.where(good[bright], residual[bright] / flux[bright], 0.0)
+    return np.abs(np.median(relative, axis=0))
 
 
 def find_bad_stars(
@@ -170,7 +188,9 @@ def clean(model: ModuleType, stamps: ImageStamps, degree: int, settings: FitSett
             model, stamps, star, basis @ shape.T, good / variance, settings.batch.stars
         )
         variance = model_variance(models, stamps.sky_adu, stamps.gain, stamps.read_noise_electron)
-        outliers = find_outliers(stamps.data, models, star[:, 3], variance, clipping)
+        outliers = find_outliers(
+            stamps.data, models, star, stamps.good, variance, ~stamps.is_reserved, clipping
+        )
         good = stamps.good & ~outliers
         has_pixels = good.mean(axis=(1, 2)) >= clipping.min_good_fraction
         squared = (stamps.data - models) ** 2 / variance

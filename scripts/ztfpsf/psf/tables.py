@@ -101,7 +101,6 @@ def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit, device: str) ->
         "n_not_converged": fit.n_not_converged,
         "iterations": fit.iterations,
         "seconds": fit.clock.run_s,
-        "compile_seconds": fit.clock.compile_s,
         "device": device,
     }
     for name, (value, error) in psf.describe(psf.nx / 2, psf.ny / 2).items():
