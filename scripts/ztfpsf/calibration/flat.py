@@ -21,7 +21,6 @@ from ztfpsf.calibration.masters import (
     Combination,
     master_cards,
     quadrant_cards,
-    read_stack,
     rejected_cards,
     require_a_quadrant,
     row_ranges,
@@ -97,9 +96,10 @@ def _combine_rows(
     n_frames = np.zeros(offset.shape, np.uint8)
     for led in leds:
         group = led.groups[qid]
-        stack = read_stack(group.quadrants, *limits)
-        stack -= offset
-        stack /= group.scales[:, None, None].astype(np.float32)
+        stack = np.empty((len(group.quadrants), *offset.shape), np.float32)
+        for rows, quadrant, scale in zip(stack, group.quadrants, group.scales, strict=True):
+            np.subtract(quadrant.rows(*limits), offset, out=rows)
+            rows /= np.float32(scale)
         combined = clipped_mean(stack, group.noise, settings.combination.clip_sigma)
         error = standard_error(combined, group.noise)
         missing = combined.n_frames == 0
@@ -175,7 +175,9 @@ def _flat_quadrant(
             reason = f"no master bias: {bias.status(qid)}"
         return failed_quadrant(settings.combination.detector.quadrant_shape, reason)
     quadrant = combine_flat(leds, qid, bias, settings)
-    quadrant.mask[bias.mask(qid) & BITS["nan"] != 0] |= BITS["nan"]
+    without_bias = bias.mask(qid)
+    without_bias &= BITS["nan"]
+    np.bitwise_or(quadrant.mask, without_bias, out=quadrant.mask)
     n_frames = sum(len(group.quadrants) for group in groups)
     cards = [("NFRAMES", n_frames, "frames combined"), *quadrant_cards(groups[0], {})[1:-1]]
     return quadrant._replace(cards=cards)
