@@ -143,6 +143,11 @@ def list_images():
     sheet = NO_IMAGES
     if config["images"]:
         sheet = read_sheet(find_beside(config["images"]), config["data_root"] or "")
+    elif not config["frames"]:
+        raise InputError(
+            "config: there are no images; name an image sheet in the key 'images' or a frame sheet "
+            "in the key 'frames'."
+        )
     made = [calibrated_files(image) for image in FRAMES.images()]
     return add_images(sheet, made, FRAMES.path) if made else sheet
 
