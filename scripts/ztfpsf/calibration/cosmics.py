@@ -18,6 +18,7 @@ from ztfpsf.calibration.detector import BLOCK_ROWS
 from ztfpsf.calibration.mask import grow
 
 _MARGIN = 4  # also the half width of the surroundings
+_MAX_WINDOWS = 2048  # in memory at a time
 
 # Sharpness of a centred, pixel-integrated Moffat star (beta 2.9) with a FWHM of 1.0 px: nothing in
 # ZTF is sharper, so it is the limit of images with too few stars to tell.
@@ -78,7 +79,7 @@ def _measure(
     image: np.ndarray, variance: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> _Candidates:
     window = image[_window(rows, columns, 1)].reshape(-1, 3, 3)
-    surroundings = _nan_free_median(image[_window(rows, columns, _MARGIN)])
+    surroundings = _surroundings(image, rows, columns)
     peak = window[:, 1, 1] - surroundings
     across = 0.5 * (window[:, 1, 0] + window[:, 1, 2]) - surroundings
     along = 0.5 * (window[:, 0, 1] + window[:, 2, 1]) - surroundings
@@ -106,9 +107,14 @@ def _window(rows: np.ndarray, columns: np.ndarray, radius: int) -> tuple[np.ndar
     return rows[:, None] + dy, columns[:, None] + dx
 
 
-def _nan_free_median(windows: np.ndarray) -> np.ndarray:
-    """Median along the last axis, NaN last in order: high by half a rank per NaN."""
-    return np.sort(windows, axis=1)[:, windows.shape[1] // 2]
+def _surroundings(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Medians around pixels, NaN last in order: high by half a rank per NaN."""
+    medians, middle = np.empty(len(rows), image.dtype), (2 * _MARGIN + 1) ** 2 // 2
+    for first in range(0, len(rows), _MAX_WINDOWS):
+        part = np.s_[first : first + _MAX_WINDOWS]
+        windows = image[_window(rows[part], columns[part], _MARGIN)]
+        medians[part] = np.partition(windows, middle, axis=1)[:, middle]
+    return medians
 
 
 def _strong_pixels(image: np.ndarray, variance: np.ndarray, sigma_clip: float) -> tuple:
@@ -157,7 +163,9 @@ def _grow_hits(
     found: np.ndarray, image: np.ndarray, variance: np.ndarray, settings: Cosmics
 ) -> np.ndarray:
     """Add the neighbours that stand out as well, with the lower threshold."""
-    rows, columns = np.nonzero(grow(found, settings.grow_px) & ~found)
+    neighbours = grow(found, settings.grow_px)
+    neighbours ^= found
+    rows, columns = np.nonzero(neighbours)
     inside = (rows > 0) & (rows < len(image) - 1) & (columns > 0) & (columns < image.shape[1] - 1)
     rows, columns = rows[inside], columns[inside]
     limit = 2.0 * settings.sigma_clip / 3.0 * np.sqrt(variance[rows, columns])
