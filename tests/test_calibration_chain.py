@@ -32,12 +32,12 @@ FLAT_SETTINGS = {
 }
 COSMICS = {
     "sigma_clip": 5.0,
-    "margin_sigma": 4.0,
+    "margin_sigma": 3.0,
     "stars_quantile": 0.03,
     "safety": 0.7,
     "bright_sigma": 50.0,
     "min_stars": 30,
-    "grow_px": 1,
+    "grow_px": 2,
 }
 SCIENCE_SETTINGS = {"saturation_grow_px": 1, "cosmics": COSMICS, "compress": "none"}
 FLAT_LEVEL = np.mean(list(LEDS.values()))

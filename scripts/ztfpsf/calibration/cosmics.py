@@ -18,6 +18,7 @@ from ztfpsf.calibration.detector import BLOCK_ROWS
 from ztfpsf.calibration.mask import grow
 
 _MARGIN = 4  # also the half width of the surroundings
+_TRACK_SIGMA = 3.0  # a neighbour of a hit this far above the surroundings belongs to its track
 _MAX_WINDOWS = 2048  # in memory at a time
 
 # Sharpness of a centred, pixel-integrated Moffat star (beta 2.9) with a FWHM of 1.0 px: nothing in
@@ -30,12 +31,12 @@ class Cosmics:
     """Settings of the search."""
 
     sigma_clip: float = 5.0  # Laplacian, in noise of the pixel
-    margin_sigma: float = 4.0  # distance from the sharpness of stars, in noise
+    margin_sigma: float = 3.0  # distance from the sharpness of stars, in noise
     stars_quantile: float = 0.03  # of the sharpness of bright peaks: the sharpest stars
     safety: float = 0.7  # times that quantile is the limit
     bright_sigma: float = 50.0  # peaks that count as bright
     min_stars: int = 30
-    grow_px: int = 1  # around a hit, where a third of sigma_clip is exceeded
+    grow_px: int = 2  # around a hit, where pixels stand out
 
 
 class _Candidates(NamedTuple):
@@ -162,13 +163,15 @@ def _laplacian(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.n
 def _grow_hits(
     found: np.ndarray, image: np.ndarray, variance: np.ndarray, settings: Cosmics
 ) -> np.ndarray:
-    """Add the neighbours that stand out as well, with the lower threshold."""
-    neighbours = grow(found, settings.grow_px)
-    neighbours ^= found
-    rows, columns = np.nonzero(neighbours)
-    inside = (rows > 0) & (rows < len(image) - 1) & (columns > 0) & (columns < image.shape[1] - 1)
-    rows, columns = rows[inside], columns[inside]
-    limit = 2.0 * settings.sigma_clip / 3.0 * np.sqrt(variance[rows, columns])
-    bright = _laplacian(image, rows, columns) > limit
-    found[rows[bright], columns[bright]] = True
+    """Add the neighbours brighter than the surroundings, pixel by pixel along the track."""
+    ny, nx = image.shape
+    for _ in range(settings.grow_px):
+        rows, columns = np.nonzero(grow(found, 1) & ~found)
+        inside = (np.minimum(rows, ny - 1 - rows) >= _MARGIN) & (
+            np.minimum(columns, nx - 1 - columns) >= _MARGIN
+        )
+        rows, columns = rows[inside], columns[inside]
+        excess = image[rows, columns] - _surroundings(image, rows, columns)
+        bright = excess > _TRACK_SIGMA * np.sqrt(variance[rows, columns])
+        found[rows[bright], columns[bright]] = True
     return found
