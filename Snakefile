@@ -39,6 +39,10 @@ wildcard_constraints:
     kind="bias|flat",
 
 
+onerror:
+    print(*failures(), sep="\n", file=sys.stderr)
+
+
 localrules:
     all,
     fetch_sample,

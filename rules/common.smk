@@ -3,8 +3,10 @@
 # REQUIRED INPUTS: config, config/schema.yaml, the image sheet, the frame sheet
 # OUTPUTS: SHEET, FRAMES, SIMULATED, MODELS, OPTIMISERS, FITS and the functions that the rules call
 import ast
+import os
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 BASE = Path(workflow.basedir)
+START_S = time.time()
 PACKAGE = BASE / "scripts" / "ztfpsf"
 
 # Names of ZTF images are defined once, in the package; these of its modules need the standard
@@ -39,6 +42,31 @@ def one_sentence():
 # --- configuration ---
 
 
+def to_numbers(value, schema):
+    """A configuration with its strings turned into what the schema asks for.
+
+    YAML reads 1e-9 as a string, and Snakemake all values of --config 'cut_stamps={size_px: 17}'.
+    """
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        return {
+            key: to_numbers(part, parts.get(key, {})) for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [to_numbers(part, schema.get("items", {})) for part in value]
+    return to_number(value, schema.get("type", "")) if isinstance(value, str) else value
+
+
+def to_number(text, kinds):
+    if text == "null" and "null" in kinds:
+        return None
+    for kind, convert in (("integer", int), ("number", int), ("number", float)):
+        if kind in kinds:
+            with suppress(ValueError):
+                return convert(text)
+    return text
+
+
 def check_config(config, schema):
     """Raise InputError naming the first key that the schema refuses."""
     errors = Draft202012Validator(schema).iter_errors(config)
@@ -54,19 +82,55 @@ def check_config(config, schema):
         )
 
 
+# What each keyword of the schema asks for.
+MUST = {
+    "type": "be {}",
+    "enum": "be one of {}",
+    "not": "be odd",
+    "required": "have the keys {}",
+    "minimum": "be at least {}",
+    "maximum": "be at most {}",
+    "exclusiveMinimum": "be more than {}",
+    "exclusiveMaximum": "be less than {}",
+    "minItems": "have {} entries or more",
+    "maxItems": "have {} entries or fewer",
+    "uniqueItems": "name each entry once",
+    "pattern": "have the form {}",
+}
+KINDS = {
+    "object": "a block of keys",
+    "array": "a list",
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "null": "null",
+}
+
+
 def describe_error(error):
     key = error.json_path.removeprefix("$").removeprefix(".")
     if error.validator == "additionalProperties":
-        valid = error.schema["properties"]
-        wrong = next(name for name in error.instance if name not in valid)
-        name = f"{key}.{wrong}" if key else wrong
-        return (
-            f"config: there is no key '{name}'{suggest(wrong, list(valid))}; "
-            f"{key or 'the top level'} has {', '.join(valid)}."
-        )
+        return describe_unknown_key(error, key)
+    wanted = error.validator_value
+    if error.validator == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        wanted = " or ".join(KINDS[kind] for kind in kinds)
+    elif isinstance(wanted, list):
+        wanted = ", ".join(map(str, wanted))
+    must = MUST[error.validator].format(wanted)
     meaning = error.schema.get("description", "").split(". ")[0].rstrip(".")
-    return f"config: key '{key}': {error.message}" + (
+    return f"config: key '{key}' is {error.instance!r}; it must {must}" + (
         f" ({meaning})." if meaning else "."
+    )
+
+
+def describe_unknown_key(error, key):
+    valid = error.schema["properties"]
+    wrong = next(name for name in error.instance if name not in valid)
+    name = f"{key}.{wrong}" if key else wrong
+    return (
+        f"config: there is no key '{name}'{suggest(wrong, list(valid))}; "
+        f"{key or 'the top level'} has {', '.join(valid)}."
     )
 
 
@@ -96,10 +160,18 @@ def check_fit(model, optimiser):
 
 
 def check_catalogue(catalogue):
-    if catalogue["kind"] not in ("detection", "table") and not catalogue["path"]:
+    kind, path = catalogue["kind"], catalogue["path"]
+    if kind in ("detection", "table"):
+        return
+    if not path:
         raise InputError(
-            f"config: key 'catalogue.path' is needed for the kind {catalogue['kind']}; "
+            f"config: key 'catalogue.path' is needed for the kind {kind}; "
             "write the directory of its shards."
+        )
+    if not os.path.isdir(path):
+        raise InputError(
+            f"config: key 'catalogue.path': there is no directory '{path}'; "
+            f"write that of the shards of {kind}."
         )
 
 
@@ -153,7 +225,9 @@ def list_images():
 
 
 with one_sentence():
-    check_config(config, yaml.safe_load((BASE / "config" / "schema.yaml").read_text()))
+    SCHEMA = yaml.safe_load((BASE / "config" / "schema.yaml").read_text())
+    config.update(to_numbers(config, SCHEMA))
+    check_config(config, SCHEMA)
     check_catalogue(config["catalogue"])
     MODELS, OPTIMISERS = list_plugins("models"), list_plugins("optimisers")
     FITS = config["compare_fits"]["fits"]
@@ -193,8 +267,21 @@ def column(name):
 
 
 def files_of(name):
-    """Input function: the files of one column of the unit's images, each once."""
-    return lambda wildcards: list(dict.fromkeys(filter(None, column(name)(wildcards))))
+    """Input function: the files of one column of the unit's images, each once.
+
+    Without those that nobody has: for want of one input, Snakemake would begin no job at all. The
+    scripts take all paths from params, and fail for that image alone.
+    """
+    return lambda wildcards: [
+        path for path in dict.fromkeys(column(name)(wildcards)) if is_obtainable(path)
+    ]
+
+
+def is_obtainable(path):
+    """Whether a file exists or some rule makes it."""
+    return os.path.exists(path) or any(
+        maker.is_producer(path) for maker in workflow.rules
+    )
 
 
 def stamps_to_fit(wildcards):
@@ -302,3 +389,20 @@ def imported_modules(file):
     modules = {path / "__init__.py" for path in paths}
     modules |= {path.with_suffix(".py") for path in paths}
     return {module for module in modules if module.is_file()}
+
+
+# --- end of a run ---
+
+
+def failures():
+    """A line for each log of this run that ends in an error: its path and the error."""
+    for path in sorted(Path("logs").rglob("*.log")):
+        if path.stat().st_mtime >= START_S:
+            lines = path.read_text(errors="replace").splitlines()
+            errors = [
+                line.partition(" ERROR ")[2] for line in lines if " ERROR " in line
+            ]
+            if "Traceback (most recent call last):" in lines:
+                errors.append(lines[-1])
+            if errors:
+                yield f"{path}: {errors[-1]}"

@@ -19,6 +19,7 @@ rule cut_stamps:
         "../envs/cpu.yaml"
     params:
         images=column("image"),
+        sciimg=column("sciimg"),
         mskimg=column("mskimg"),
         varimg=column("varimg"),
         size_px=config["cut_stamps"]["size_px"],

@@ -18,6 +18,7 @@ rule select_stars:
         "../envs/cpu.yaml"
     params:
         images=column("image"),
+        sciimg=column("sciimg"),
         mskimg=column("mskimg"),
         catalogue=column("catalogue"),
         catalogue_settings=config["catalogue"],

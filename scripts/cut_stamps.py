@@ -81,7 +81,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0]):
         cut_stamps(
             images=snakemake.params.images,
-            paths_to_sciimg=snakemake.input.sciimg,
+            paths_to_sciimg=snakemake.params.sciimg,
             paths_to_mskimg=snakemake.params.mskimg,
             paths_to_varimg=snakemake.params.varimg,
             path_to_stars=snakemake.input.stars,

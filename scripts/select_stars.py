@@ -97,7 +97,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0]):
         select_stars(
             images=snakemake.params.images,
-            paths_to_sciimg=snakemake.input.sciimg,
+            paths_to_sciimg=snakemake.params.sciimg,
             paths_to_mskimg=snakemake.params.mskimg,
             paths_to_catalogue=snakemake.params.catalogue,
             path_to_stars=snakemake.output.stars,

@@ -59,6 +59,12 @@ def test_schema_is_strict_and_described() -> None:
             assert part["description"].endswith("."), name
 
 
+def test_errors_of_every_keyword_are_worded(load_common: LoadCommon) -> None:
+    silent = {"description", "properties", "items", "additionalProperties", "$schema"}
+    keywords = {keyword for block in blocks(SCHEMA) for keyword in block} - silent
+    assert keywords <= set(load_common({})["MUST"])
+
+
 def test_keys_with_a_unit_say_it() -> None:
     units = {"_px": "px", "_mag": "mag", "_arcsec": "arcsec"}
     named = [
@@ -91,11 +97,16 @@ def test_readme_has_the_table_of_all_keys() -> None:
     [
         ({"unti": "ccd"}, "there is no key 'unti' (did you mean 'unit'?)"),
         ({"fit_psf": {"degre": 2}}, "there is no key 'fit_psf.degre' (did you mean 'degree'?)"),
-        ({"unit": "night"}, "key 'unit': 'night' is not one of"),
-        ({"cut_stamps": {"size_px": 24}}, "key 'cut_stamps.size_px': 24"),
-        ({"cut_stamps": None}, "key 'cut_stamps': None is not of type 'object'"),
-        ({"max_failed_fraction": 2}, "key 'max_failed_fraction': 2 is greater than the maximum"),
-        ({"compare_fits": {"fits": [{"model": "moffat"}]}}, "'optimiser' is a required property"),
+        ({"unit": "night"}, "key 'unit' is 'night'; it must be one of quadrant, ccd, exposure ("),
+        ({"cut_stamps": {"size_px": 24}}, "'cut_stamps.size_px' is 24; it must be odd"),
+        ({"cut_stamps": None}, "key 'cut_stamps' is None; it must be a block of keys"),
+        ({"max_failed_fraction": 2}, "'max_failed_fraction' is 2; it must be at most 1"),
+        ({"fit_psf": {"degree": "two"}}, "'fit_psf.degree' is 'two'; it must be an integer ("),
+        ({"data_root": 3}, "key 'data_root' is 3; it must be a text or null ("),
+        (
+            {"compare_fits": {"fits": [{"model": "moffat"}]}},
+            "'compare_fits.fits[0]' is {'model': 'moffat'}; it must have the keys model, optimiser",
+        ),
         (
             {"compare_fits": {"fits": [{"model": "mofat", "optimiser": "adam"}]}},
             "there is no PSF model 'mofat' (did you mean 'moffat'?); take one of ",
@@ -105,6 +116,10 @@ def test_readme_has_the_table_of_all_keys() -> None:
             "there is no optimiser 'lbfgs'; take one of ",
         ),
         ({"catalogue": {"kind": "gaia_dr2_htm"}}, "key 'catalogue.path' is needed"),
+        (
+            {"catalogue": {"kind": "gaia_dr3_healpix", "path": "lost"}},
+            "key 'catalogue.path': there is no directory 'lost'; write that of the shards of",
+        ),
         ({"images": "none.csv"}, "none.csv: no such image sheet"),
     ],
 )
@@ -118,6 +133,28 @@ def test_mistake_ends_with_one_sentence(
     assert text.startswith("Error: ")
     assert text.endswith(".")
     assert "\n" not in text
+
+
+def test_strings_are_numbers_where_the_schema_asks(load_common: LoadCommon) -> None:
+    """As --config 'cut_stamps={size_px: 17}' gives them, and YAML 1e-9."""
+    config = load_common(
+        {
+            "data_root": "null",
+            "select_stars": {
+                "bad_mask_bits": ["0", "12"],
+                "isolation_arcsec": "20",
+                "neighbour_magnitude_difference_mag": "null",
+            },
+            "cut_stamps": {"size_px": "17"},
+            "fit_psf": {"optimisers": {"scipy": {"tol": "1e-9", "method": "CG"}}},
+        }
+    )["config"]
+    assert config["data_root"] is None
+    assert config["select_stars"]["bad_mask_bits"] == [0, 12]
+    assert config["select_stars"]["isolation_arcsec"] == 20
+    assert config["select_stars"]["neighbour_magnitude_difference_mag"] is None
+    assert config["cut_stamps"]["size_px"] == 17
+    assert config["fit_psf"]["optimisers"]["scipy"] == {"method": "CG", "niter": 500, "tol": 1e-9}
 
 
 def test_missing_key_is_named(load_common: LoadCommon, monkeypatch: pytest.MonkeyPatch) -> None:

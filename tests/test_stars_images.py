@@ -82,6 +82,9 @@ def test_small_and_narrow_images(tmp_path, shape):
     [
         *((key, value) for key in ("GAIN", "READNOI", "SATURATE") for value in (None, "high")),
         ("GAIN", 0.0),
+        ("GAIN", -6.0),
+        ("READNOI", -9.0),
+        ("SATURATE", 0.0),
         ("SATURATE", -1.0),
     ],
 )
@@ -96,18 +99,38 @@ def test_bad_keyword(scene, tmp_path, key, value):
     assert str(info.value).startswith(f"{path}: ")
 
 
+def test_no_read_noise(scene, tmp_path):
+    scene.header["READNOI"] = 0
+    assert read(write_scene(scene, tmp_path)).read_noise_electron == 0
+
+
 def test_truncated_and_missing_files(scene, tmp_path):
     path, mask = write_scene(scene, tmp_path)
     for broken in (path, mask):
         whole = Path(broken).read_bytes()
         Path(broken).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(InputError, match=f"{broken}: not a complete FITS file"):
+        size = rf"{len(whole) // 2} of {len(whole)} bytes are there"
+        with pytest.raises(InputError, match=rf"{broken}: not a complete FITS file \({size}\)"):
             read((path, mask))
         Path(broken).write_bytes(whole)
     with pytest.raises(InputError, match="no such file"):
         read((path + "x", mask))
     with pytest.raises(InputError, match="no such file"):
         read((path, mask + "x"))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>" * 999, b"SIMPLE  =                    T"])
+def test_not_a_fits_file(tmp_path, content):
+    path = tmp_path / "image.fits"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"not a complete FITS file \(.*\); fetch it") as info:
+        read((str(path), ""))
+    assert "ignore_missing" not in str(info.value)
+
+
+def test_directory_is_no_image(tmp_path):
+    with pytest.raises(InputError, match="Is a directory; give a FITS file"):
+        read((str(tmp_path), ""))
 
 
 def test_mask_of_another_shape_or_type(scene, tmp_path):
@@ -127,9 +150,9 @@ def test_images_without_information(scene, tmp_path):
         measure(np.full_like(scene.data, np.nan))
     with pytest.raises(InputError, match=r"constant image \(half of the pixels or more are 157\)"):
         measure(np.full_like(scene.data, 157))
-    with pytest.raises(InputError, match="all pixels are masked or saturated"):
+    with pytest.raises(InputError, match="all pixels are saturated or masked"):
         measure(np.full_like(scene.data, 60_000))
-    with pytest.raises(InputError, match="all pixels are masked or saturated"):
+    with pytest.raises(InputError, match="all pixels are saturated or masked"):
         measure(scene.data, np.full_like(scene.mask, 512))
     mostly = np.full_like(scene.data, 157)
     mostly[:, 300:] = scene.data[:, 300:]

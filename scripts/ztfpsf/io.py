@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +62,9 @@ def read_image(path: str | Path) -> tuple[np.ndarray, fits.Header]:
     try:
         # No memory map: a truncated file must fail here, not at the first use of a pixel.
         with (
-            warnings.catch_warnings(action="ignore", category=AstropyUserWarning),
+            warnings.catch_warnings(
+                record=True, action="always", category=AstropyUserWarning
+            ) as told,
             fits.open(path, memmap=False, ignore_missing_simple=False) as hdus,
         ):
             # A truncated file warns, and then fails where its pixels are read: that is enough.
@@ -72,20 +76,30 @@ def read_image(path: str | Path) -> tuple[np.ndarray, fits.Header]:
                 raise InputError(f"{path}: holds no two-dimensional image; give a FITS image.")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; correct its path in the image sheet.") from None
-    except (OSError, TypeError, ValueError, EOFError) as error:
+    except (PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path}: {error.strerror}; give a FITS file that you may read.") from None
+    except (OSError, TypeError, ValueError, EOFError, zlib.error) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            f"{path}: not a complete FITS file ({_first_line(error)}); fetch it again."
-        ) from None
+        reason = _count_bytes(told) or first_sentence(error)
+        raise InputError(f"{path}: not a complete FITS file ({reason}); fetch it again.") from None
     if data is None or 0 in data.shape:
         raise InputError(f"{path}: the image is empty; fetch it again.")
     dtype = np.float32 if data.dtype.kind == "f" else data.dtype.newbyteorder("=")
     return np.ascontiguousarray(data, dtype=dtype), header
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+def _count_bytes(told: Sequence[warnings.WarningMessage]) -> str:
+    """How much of a truncated file is there, from astropy's warnings; "" if they do not say."""
+    said = " ".join(str(warning.message) for warning in told)
+    sizes = re.search(r"actual file length \((\d+)\) .* expected size \((\d+)\)", said)
+    return f"{sizes[1]} of {sizes[2]} bytes are there" if sizes else ""
+
+
+def first_sentence(error: Exception) -> str:
+    """What an error says first: the advice that follows is for programmers."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].partition(". ")[0].rstrip(". ")
 
 
 def require_keyword(header: fits.Header, key: str, path: str | Path) -> float:

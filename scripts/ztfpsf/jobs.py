@@ -46,7 +46,7 @@ def for_each_image(
     """Call `work(image)` for every image; an InputError fails that image only.
 
     Returns the results and the error sentences, both by image name. Raises InputError when more
-    than `max_failed_fraction` of the images failed.
+    than `max_failed_fraction` of the images failed; that of the image if it is the only one.
     """
     names = list(images)
     results: dict[str, Any] = {}
@@ -55,6 +55,8 @@ def for_each_image(
         try:
             results[name] = work(name)
         except InputError as error:
+            if len(names) == 1 and max_failed_fraction < 1:
+                raise
             failures[name] = str(error)
             logger.warning("%s", error)
     check_failures(failures, len(names), max_failed_fraction)
@@ -66,8 +68,6 @@ def check_failures(failures: dict[str, str], n_images: int, max_failed_fraction:
     if len(failures) <= max_failed_fraction * n_images:
         return
     reason = next(iter(failures.values()))
-    if n_images == 1:
-        raise InputError(reason)
     raise InputError(
         f"{len(failures)} of {n_images} images failed, more than max_failed_fraction = "
         f"{max_failed_fraction}; the first: {reason}"

@@ -16,6 +16,7 @@ from workflow_copy import EXPOSURE, Run, Workflow
 
 CCD = f"{EXPOSURE}_c13_o"
 GOOD, TRUNCATED, BLANK, SATURATED = (f"{CCD}_q{q}" for q in (3, 1, 2, 4))
+LOST = f"{EXPOSURE}_c14_o_q1"
 CONFIG = """
 select_stars: {magnitude_max_mag: 18.0}
 cut_stamps: {size_px: 15}
@@ -35,7 +36,7 @@ def options(directory: Path) -> tuple[str, ...]:
 
 
 def write_inputs(directory: Path) -> list[str]:
-    """Four quadrants; returns the rows of the image sheet."""
+    """Four quadrants; returns the rows of the image sheet, one of them without its file."""
     rows = []
     for name in (GOOD, TRUNCATED, BLANK, SATURATED):
         scene = make_scene(seed=int(name[-1]))
@@ -48,12 +49,12 @@ def write_inputs(directory: Path) -> list[str]:
         if name == TRUNCATED:
             with open(paths[0], "r+b") as file:
                 file.truncate(100_000)
-    return rows
+    return [*rows, f"{LOST},{directory}/lost_sciimg.fits,,"]
 
 
 @pytest.fixture(scope="module")
 def finished(module_workflow: Workflow) -> tuple[Workflow, Run]:
-    """A run over all four quadrants."""
+    """A run over all quadrants."""
     directory = module_workflow.directory
     sheet = module_workflow.write_sheet(write_inputs(directory))
     return module_workflow, module_workflow.run(*options(directory), "--config", sheet)
@@ -91,6 +92,7 @@ def test_good_image_is_finished_although_others_fail(finished) -> None:
         (TRUNCATED, "not a complete FITS file"),
         (BLANK, "_q2_sciimg.fits"),
         (SATURATED, "_q4"),
+        (LOST, "lost_sciimg.fits: no such file; correct its path in the image sheet."),
     ],
 )
 def test_bad_image_fails_alone_with_its_name(finished, image, sentence) -> None:
@@ -101,7 +103,10 @@ def test_bad_image_fails_alone_with_its_name(finished, image, sentence) -> None:
     assert len(errors) == 1, log
     assert sentence in errors[0]
     assert "Traceback" not in log
-    assert errors[0].partition(" ERROR ")[2] in run.text
+    # Once when it happens, and once where the run ends.
+    sentence = errors[0].partition(" ERROR ")[2]
+    assert run.text.count(sentence) == 2
+    assert f"\nlogs/select_stars/{image}.log: {sentence}\n" in run.text
 
 
 def test_second_run_has_nothing_to_do(finished) -> None:
@@ -110,6 +115,32 @@ def test_second_run_has_nothing_to_do(finished) -> None:
     run = workflow.run(*options(workflow.directory), "--config", sheet)
     assert run.returncode == 0, run.text
     assert "Nothing to be done" in run.text
+
+
+def test_image_whose_file_is_lost_is_not_kept(finished) -> None:
+    workflow, _ = finished
+    sheet = workflow.write_sheet([_row(workflow, GOOD)], "good.csv")
+    mask = workflow.directory / f"{GOOD}_mskimg.fits"
+    hidden = mask.rename(mask.with_suffix(".hidden"))
+    try:
+        run = workflow.dry_run(*options(workflow.directory), "--config", sheet)
+    finally:
+        hidden.rename(mask)
+    assert run.jobs["select_stars"] == run.jobs["compare_fits"] == 1, run.text
+
+
+def test_two_images_of_one_file(finished) -> None:
+    workflow, _ = finished
+    twin = f"{CCD}_q1"
+    path = workflow.directory / GOOD
+    sheet = workflow.write_sheet(
+        [f"{image},{path}_sciimg.fits,{path}_mskimg.fits," for image in (GOOD, twin)], "twin.csv"
+    )
+    target = f"results/cut_stamps/{CCD}_stamps.fits"
+    run = workflow.run(*options(workflow.directory), "--config", sheet, targets=[target])
+    assert run.returncode == 0, run.text
+    with fits.open(workflow.directory / target) as stamps:
+        assert list(stamps["IMAGES"].data["image"]) == [twin, GOOD]
 
 
 def _row(workflow: Workflow, image: str) -> str:

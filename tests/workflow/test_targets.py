@@ -120,6 +120,12 @@ def test_catalogue_table_is_an_input(workflow: Workflow) -> None:
         assert {file for file in run.files if file.endswith(".csv")} == {expected}, run.text
 
 
+def test_numbers_on_the_command_line(workflow: Workflow) -> None:
+    optimisers = "fit_psf={optimisers: {scipy: {tol: 1e-8}}}"
+    run = workflow.dry_run("--config", "cut_stamps={size_px: 17}", optimisers)
+    assert run.returncode == 0, run.text
+
+
 @pytest.mark.parametrize(
     ("options", "target", "sentence"),
     [
@@ -146,9 +152,13 @@ def test_bad_input_ends_with_one_sentence(
     assert "Traceback" not in run.text
 
 
-def test_missing_image_is_named(workflow: Workflow) -> None:
-    sheet = workflow.write_sheet([f"{QUADRANT},lost_sciimg.fits,,"])
-    run = workflow.dry_run("--config", sheet)
-    assert run.returncode == 1
-    assert "MissingInputException" in run.text
-    assert "lost_sciimg.fits" in run.text
+def test_missing_files_are_left_to_the_scripts(workflow: Workflow) -> None:
+    good, lost = (f"{EXPOSURE}_c01_o_q{qid}" for qid in (1, 2))
+    rows = workflow.write_images([good])
+    # Below results/, too: no rule makes this file.
+    rows.append(f"{lost},results/fetch_sample/lost_sciimg.fits,lost_mskimg.fits,lost.csv")
+    run = workflow.dry_run("--config", workflow.write_sheet(rows))
+    assert run.returncode == 0, run.text
+    assert run.jobs["select_stars"] == run.jobs["compare_fits"] == 2
+    assert f"{good}_sciimg.fits" in run.files
+    assert not any("lost" in file for file in run.files)

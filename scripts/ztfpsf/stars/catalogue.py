@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ztfpsf.errors import InputError
+from ztfpsf.io import first_sentence
 from ztfpsf.stars.htm import cover_cone
 from ztfpsf.stars.sky import (
     apply_proper_motion,
@@ -115,7 +116,7 @@ def _read_table(path: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(_missing(path)) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table ({_in_short(error)}).") from None
+        raise InputError(f"{path}: not a readable table ({first_sentence(error)}).") from None
     if name.endswith((".fits", ".fit")):
         return _read_fits_table(path)
     raise InputError(f"{path}: unknown kind of table; expected .parquet, .csv or .fits.")
@@ -132,7 +133,7 @@ def _read_fits_table(path: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(_missing(path)) from None
     except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a complete FITS table ({_in_short(error)}).") from None
+        raise InputError(f"{path}: not a complete FITS table ({first_sentence(error)}).") from None
     if not tables:
         raise InputError(f"{path}: holds no table; give a FITS binary table.")
     columns = {name: tables[0][name] for name in tables[0].names}
@@ -149,10 +150,6 @@ def _missing(path: str) -> str:
     return f"{path}: no such catalogue file; correct catalogue: path, or fetch this file."
 
 
-def _in_short(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
-
-
 def _take_numbers(table: pd.DataFrame, columns: list[str], path: str) -> pd.DataFrame:
     """These columns as float64. Raises InputError where one is missing or holds text."""
     missing = [name for name in columns if name not in table]
@@ -165,7 +162,7 @@ def _take_numbers(table: pd.DataFrame, columns: list[str], path: str) -> pd.Data
         return table[columns].astype(np.float64)
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{path}: {', '.join(columns)} must hold numbers ({_in_short(error)})."
+            f"{path}: {', '.join(columns)} must hold numbers ({first_sentence(error)})."
         ) from None
 
 

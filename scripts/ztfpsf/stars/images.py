@@ -58,6 +58,11 @@ def read_quadrant(
     data = data.astype(np.float32, copy=False)
     gain = _require_positive(header, "GAIN", path_to_sciimg)
     read_noise = require_keyword(header, "READNOI", path_to_sciimg)
+    if read_noise < 0:
+        raise InputError(
+            f"{path_to_sciimg}: READNOI is {read_noise}; it must not be negative: correct the "
+            "header."
+        )
     saturation = _require_positive(header, "SATURATE", path_to_sciimg)
     bad = ~np.isfinite(data)
     if bad.all():
@@ -121,7 +126,10 @@ def measure_sky(quadrant: Quadrant) -> Sky:
     """
     data, unusable = quadrant.data, quadrant.bad | quadrant.saturated
     if unusable.all():
-        raise InputError(f"{quadrant.path}: all pixels are masked or saturated; check its mask.")
+        raise InputError(
+            f"{quadrant.path}: all pixels are saturated or masked; check SATURATE in its header "
+            "and its mask, or take it out of the image sheet."
+        )
     values = data[~unusable]
     low, middle, high = np.percentile(values[:: 1 + values.size // 100_000], [25, 50, 75])
     if low == high:

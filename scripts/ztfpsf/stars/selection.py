@@ -171,9 +171,9 @@ def _check_number(selection: Selection, path: str, min_stars: int) -> None:
     if selection.kept >= max(min_stars, 1):
         return
     counts = ", ".join(f"{name} {n}" for name, n in selection.rejected.items() if n)
-    stars = "star" if selection.kept == 1 else "stars"
+    stars = {0: "no star", 1: "only 1 star"}.get(selection.kept, f"only {selection.kept} stars")
     raise InputError(
-        f"{path}: only {selection.kept} {stars} kept of {len(selection.stars)} "
+        f"{path}: {stars} kept of {len(selection.stars)} "
         f"({counts or 'none in the field of view'}); needs {min_stars}: loosen select_stars "
         "in the configuration, or take the image out of the sheet."
     )
