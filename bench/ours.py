@@ -57,16 +57,15 @@ def make_flat(frames: dict, folder: Path) -> None:
         missing="",
         **what(paths[0]),
     )
-
-
-def calibrate(frames: dict, folder: Path) -> None:
-    ccdid = parse_raw(Path(frames["science"][0]).name).ccdid
     normalise_flats(
         paths_to_flats=[str(folder / "flat.fits")],
         path_to_focal_plane=str(folder / "focal_plane.json"),
-        ccdids=[ccdid],
+        ccdids=[parse_raw(Path(paths[0]).name).ccdid],
         min_ccds=1,
     )
+
+
+def calibrate(frames: dict, folder: Path) -> None:
     for path in frames["science"]:
         products = {
             f"paths_to_{kind}": [str(folder / f"q{qid}_{kind}.fits") for qid in QUADRANTS]
