@@ -5,15 +5,16 @@ LOCK ?= cpu
 BIN := .venv/bin
 # Written when the installation is complete: an interrupted one starts again.
 STAMP := .venv/.$(LOCK).lock-stamp
+BENCH_STAMP := .venv-bench/.lock-stamp
 UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format docs lock clean
+.PHONY: help env demo test lint format docs lock bench-calibration clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP) ## install the pinned packages in .venv
 
@@ -25,9 +26,10 @@ $(STAMP): envs/$(LOCK).lock
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement $<
 	@touch $@
 
-demo: $(STAMP) ## fit the PSF of a real ZTF image (31 MB are fetched) and say how good it is
+demo: $(STAMP) ## a real image (31 MB are fetched), and a simulated CCD from raw frames: PSFs, judged
 	$(BIN)/snakemake --profile profiles/local
-	@cat results/compare_fits/*_summary.txt
+	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml
+	@cat results/compare_fits/*_summary.txt results/compare_truth/*/*/*_truth.md
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest tests
@@ -50,8 +52,20 @@ lock: ## pin the packages of envs/*.in anew (UPGRADE=--upgrade: at their newest 
 	tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \
 	  $(PYTHON) -m venv "$$tools" && "$$tools/bin/pip" install --quiet uv && cd envs && \
 	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cpu.in --output-file cpu.lock && \
-	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cuda12.in --constraint cpu.lock --output-file cuda12.lock
+	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cuda12.in --constraint cpu.lock --output-file cuda12.lock && \
+	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) bench.in --output-file bench.lock
+
+bench-calibration: $(STAMP) $(BENCH_STAMP) ## time and pixels of the calibration beside ztfin2p3
+	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml bench/night.yaml \
+	  --directory results/bench_calibration -- results/simulate_raw/frames.csv
+	$(BIN)/python bench/calibration.py results/bench_calibration/results/simulate_raw \
+	  .venv-bench/bin/python results/bench_calibration
+
+$(BENCH_STAMP): envs/bench.lock
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
+	@touch $@
 
 clean: ## remove the environment and all caches; results and logs stay
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,6 @@
-# PSFs of ZTF images: fetch_sample -> select_stars -> cut_stamps -> fit_psf -> plot_psf, compare_fits
+# PSFs of ZTF images:
+#   make_master_bias, make_master_flat, normalise_flats -> calibrate_science, or fetch_sample
+#   -> select_stars -> cut_stamps -> fit_psf -> plot_psf, compare_fits; simulate_raw, compare_truth
 #
 # Paths are relative to the working directory. A rule has the name of its script in scripts/, of its
 # folder in results/ and of its folder in logs/.
@@ -12,18 +14,29 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/frames.smk"
 include: "rules/fetch.smk"
+include: "rules/simulate.smk"
+include: "rules/calibrate.smk"
 include: "rules/select.smk"
 include: "rules/cut.smk"
 include: "rules/fit.smk"
 include: "rules/plot.smk"
 include: "rules/compare.smk"
+include: "rules/truth.smk"
 
 
 wildcard_constraints:
     unit=UNIT_PATTERN,
     model=r"\w+",
     optimiser=r"\w+",
+    exposure=EXPOSURE_PATTERN,
+    ccdid=r"0[1-9]|1[0-6]",
+    filtercode=r"z[gri]|bi",
+    night=r"20\d{6}",
+    nights=r"20\d{6}(-20\d{6})?",
+    period=r"20\d{6}-20\d{6}",
+    kind="bias|flat",
 
 
 onerror:

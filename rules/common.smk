@@ -1,7 +1,7 @@
 # The workflow's Python helpers: checks of the configuration, files of a unit, versions of the code.
 #
-# REQUIRED INPUTS: config, config/schema.yaml, the image sheet
-# OUTPUTS: SHEET, MODELS, OPTIMISERS, FITS and the functions that the rules call
+# REQUIRED INPUTS: config, config/schema.yaml, the image sheet, the frame sheet
+# OUTPUTS: SHEET, FRAMES, SIMULATED, MODELS, OPTIMISERS, FITS and the functions that the rules call
 import ast
 import os
 import sys
@@ -23,8 +23,11 @@ PACKAGE = BASE / "scripts" / "ztfpsf"
 sys.path.insert(0, str(PACKAGE.parent))
 
 from ztfpsf.errors import InputError
-from ztfpsf.names import UNIT_PATTERN
-from ztfpsf.sheet import read_sheet, suggest
+from ztfpsf.frame_sheet import NO_FRAMES, read_frames, sort_frames
+from ztfpsf.names import EXPOSURE_PATTERN, UNIT_PATTERN
+from ztfpsf.sheet import NO_IMAGES, ImageFiles, add_images, read_sheet, suggest
+from ztfpsf.simulation.plan import list_files
+from ztfpsf.simulation.settings import NightSettings, make_settings
 
 
 @contextmanager
@@ -182,6 +185,50 @@ def find_beside(path):
     return path if Path(path).exists() or not (BASE / path).exists() else BASE / path
 
 
+def simulated_files(block):
+    """Files of the simulated night, by the folders raw, sci and truth."""
+    block = {key: value for key, value in block.items() if key != "linearity_tables"}
+    night = make_settings(NightSettings, block, "config: simulate_raw")
+    return {
+        folder: [f"results/simulate_raw/{path}" for path in paths]
+        for folder, paths in list_files(night).items()
+    }
+
+
+def list_frames(frames):
+    """The raw frames of a frame sheet, or those of rule simulate_raw."""
+    if frames == "simulate_raw":
+        return sort_frames("config key 'simulate_raw'", SIMULATED["raw"])
+    if not frames:
+        return NO_FRAMES
+    return read_frames(find_beside(frames), config["frames_root"] or "")
+
+
+def calibrated_files(image):
+    """Where rule calibrate_science puts a quadrant."""
+    stem = f"results/calibrate_science/{image.exposure}/{image}"
+    return ImageFiles(
+        str(image),
+        sciimg=f"{stem}_sciimg.fits",
+        mskimg=f"{stem}_mskimg.fits",
+        varimg=f"{stem}_varimg.fits",
+    )
+
+
+def list_images():
+    """Image sheet of the images given, and of those that are made from raw frames."""
+    sheet = NO_IMAGES
+    if config["images"]:
+        sheet = read_sheet(find_beside(config["images"]), config["data_root"] or "")
+    elif not config["frames"]:
+        raise InputError(
+            "config: there are no images; name an image sheet in the key 'images' or a frame sheet "
+            "in the key 'frames'."
+        )
+    made = [calibrated_files(image) for image in FRAMES.images()]
+    return add_images(sheet, made, FRAMES.path) if made else sheet
+
+
 with one_sentence():
     SCHEMA = yaml.safe_load((BASE / "config" / "schema.yaml").read_text())
     config.update(to_numbers(config, SCHEMA))
@@ -191,7 +238,9 @@ with one_sentence():
     FITS = config["compare_fits"]["fits"]
     for fit in FITS:
         check_fit(**fit)
-    SHEET = read_sheet(find_beside(config["images"]), config["data_root"] or "")
+    SIMULATED = simulated_files(config["simulate_raw"])
+    FRAMES = list_frames(config["frames"])
+    SHEET = list_images()
 
 
 # --- files of a unit ---
@@ -264,7 +313,28 @@ def all_products(wildcards):
         products += expand(
             rules.plot_psf.output, model=model, optimiser=optimiser, unit=units
         )
+    if config["frames"] == "simulate_raw":
+        products += expand(rules.compare_truth.output, **FITS[0], unit=true_units())
     return products
+
+
+def true_units():
+    """Units whose images are simulated, all of them."""
+    simulated = {str(image) for image in FRAMES.images()}
+    units = SHEET.units(config["unit"])
+    return [
+        unit
+        for unit in units
+        if simulated.issuperset(files.image for files in SHEET.images(unit))
+    ]
+
+
+def truth_of(product):
+    """Input function: one product of the simulation for each image of a unit."""
+    return lambda wildcards: [
+        f"results/simulate_raw/truth/{files.image}_{product}"
+        for files in unit_images(wildcards.unit)
+    ]
 
 
 def picture(stem):

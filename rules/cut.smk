@@ -1,6 +1,6 @@
 # Pixels, variance and mask around every selected star.
 #
-# REQUIRED INPUTS: images and masks of the unit, results/select_stars/{unit}_stars.parquet, {unit}_counts.json
+# REQUIRED INPUTS: images, masks and variances of the unit, results/select_stars/{unit}_stars.parquet, {unit}_counts.json
 # OUTPUTS: results/cut_stamps/{unit}_stamps.fits
 
 
@@ -8,6 +8,7 @@ rule cut_stamps:
     input:
         sciimg=files_of("sciimg"),
         mskimg=files_of("mskimg"),
+        varimg=files_of("varimg"),
         stars=rules.select_stars.output.stars,
         counts=rules.select_stars.output.counts,
     output:
@@ -20,6 +21,7 @@ rule cut_stamps:
         images=column("image"),
         sciimg=column("sciimg"),
         mskimg=column("mskimg"),
+        varimg=column("varimg"),
         size_px=config["cut_stamps"]["size_px"],
         bad_mask_bits=config["select_stars"]["bad_mask_bits"],
         saturation_fraction=config["select_stars"]["saturation_fraction"],

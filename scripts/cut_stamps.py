@@ -11,7 +11,7 @@ from ztfpsf.io import make_provenance
 from ztfpsf.jobs import for_each_image, job
 from ztfpsf.stamps import Stamps, concatenate, describe_failure, write_stamps
 from ztfpsf.stars.cutting import cut_image
-from ztfpsf.stars.images import measure_sky, read_quadrant
+from ztfpsf.stars.images import measure_sky, read_quadrant, read_variance
 
 logger = logging.getLogger("ztfpsf")
 
@@ -21,6 +21,7 @@ def cut_stamps(
     images: Sequence[str],
     paths_to_sciimg: Sequence[str],
     paths_to_mskimg: Sequence[str],
+    paths_to_varimg: Sequence[str],
     path_to_stars: str,
     path_to_counts: str,
     path_to_stamps: str,
@@ -31,19 +32,25 @@ def cut_stamps(
 ) -> None:
     """Cut the stamps of every image with selected stars; write one FITS file.
 
+    The lists run parallel to `images`; an empty path means no mask, or a variance from gain and
+    read noise.
     An image that failed in select_stars keeps that status here.
     """
     table = pd.read_parquet(path_to_stars)
     sources = dict(list(table.groupby("image")))
     counts = json.loads(Path(path_to_counts).read_text())
-    paths = zip(paths_to_sciimg, paths_to_mskimg, strict=True)
+    paths = zip(paths_to_sciimg, paths_to_mskimg, paths_to_varimg, strict=True)
     inputs = dict(zip(images, paths, strict=True))
 
     def work(image: str) -> Stamps:
         if counts[image]["status"] != "ok":
             raise InputError(counts[image]["status"])
-        quadrant = read_quadrant(*inputs[image], bad_mask_bits, saturation_fraction)
-        stamps = cut_image(image, quadrant, measure_sky(quadrant), sources[image], size_px)
+        path_to_sciimg, path_to_mskimg, path_to_varimg = inputs[image]
+        quadrant = read_quadrant(path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction)
+        variance = read_variance(path_to_varimg, quadrant) if path_to_varimg else None
+        stamps = cut_image(
+            image, quadrant, measure_sky(quadrant), sources[image], size_px, variance
+        )
         logger.info(
             "%d/%d %s: %d stamps, %.2f %% of their pixels masked",
             list(inputs).index(image) + 1,
@@ -76,6 +83,7 @@ if __name__ == "__main__":
             images=snakemake.params.images,
             paths_to_sciimg=snakemake.params.sciimg,
             paths_to_mskimg=snakemake.params.mskimg,
+            paths_to_varimg=snakemake.params.varimg,
             path_to_stars=snakemake.input.stars,
             path_to_counts=snakemake.input.counts,
             path_to_stamps=snakemake.output.stamps,

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from cut_stamps import cut_stamps
 from quadrants import BAD_BITS, SETTINGS, SKY_ADU, make_scene, write_scene
 from select_stars import select_stars
@@ -24,7 +25,7 @@ class Unit:
     def __init__(self, directory):
         self.directory = directory
         self.images, self.sciimg, self.mskimg = [], [], []
-        self.catalogues = None
+        self.catalogues = self.varimg = None
         self.catalogue = {"kind": "detection", "path": None}
         self.settings = SETTINGS
         self.stars, self.counts, self.stamps = (
@@ -60,6 +61,7 @@ class Unit:
             images=self.images,
             paths_to_sciimg=self.sciimg,
             paths_to_mskimg=self.mskimg,
+            paths_to_varimg=self.varimg or [""] * len(self.images),
             path_to_stars=self.stars,
             path_to_counts=self.counts,
             path_to_stamps=self.stamps,
@@ -180,3 +182,25 @@ def test_image_without_mask(unit):
     _, counts = unit.select()
     assert counts[unit.images[0]]["kept"] == 80
     assert unit.cut().mask.sum() == 0
+
+
+def test_variance_plane_of_the_calibration(unit):
+    paths = unit.add(make_scene(seed=55))
+    variance = np.full_like(fits.getdata(paths[0]), 400.0)
+    unit.varimg = [str(unit.directory / "varimg.fits")]
+    fits.writeto(unit.varimg[0], variance)
+    unit.select()
+    stamps = unit.cut()
+    # The plane is constant, so what a pixel gets from the smoothing it loses elsewhere.
+    assert np.median(stamps.variance) == pytest.approx(400.0, rel=0.01)
+    fits.writeto(unit.varimg[0], variance[1:], overwrite=True)
+    with pytest.raises(InputError, match="the variance plane has 440 x 359 pixels"):
+        unit.cut()
+
+
+def test_image_whose_calibration_failed_repeats_the_reason(unit):
+    paths = unit.add(make_scene(seed=55))
+    with fits.open(paths[0], mode="update") as hdus:
+        hdus[0].header["STATUS"] = "dead amplifier, so leave this frame out."
+    with pytest.raises(InputError, match=r"_sciimg\.fits: dead amplifier"):
+        unit.select()

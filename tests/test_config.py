@@ -79,7 +79,7 @@ def test_keys_with_a_unit_say_it() -> None:
         assert f"({unit})" in description, name
 
 
-@pytest.mark.parametrize("overlay", ["config", "minimal"])
+@pytest.mark.parametrize("overlay", ["config", "minimal", "simulation"])
 def test_shipped_configurations_are_valid(load_common: LoadCommon, overlay: str) -> None:
     changes = yaml.safe_load((ROOT / "config" / f"{overlay}.yaml").read_text())
     common = load_common(changes)

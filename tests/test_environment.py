@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
 NAMES = ("cpu", "cuda12")
 # Used by the workflow, its checks and its tests, not by the scripts of the rules.
-TOOLS = {"galsim", "pytest", "pyyaml", "ruff", "snakefmt", "snakemake"}
+TOOLS = {"pytest", "ruff", "snakefmt", "snakemake"}
 TOOLS |= {"snakemake-executor-plugin-slurm"}
 PIN = re.compile(
     r"(?P<name>[a-z0-9._-]+)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))? \\\n"
@@ -51,7 +51,7 @@ def normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "bench"])
 def test_every_line_of_a_lock_is_a_hashed_pin(name: str) -> None:
     assert PIN.sub("", lock_text(name)) == ""
     assert read_direct(name) <= set(read_lock(name))

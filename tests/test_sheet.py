@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from ztfpsf.errors import InputError
-from ztfpsf.sheet import ImageFiles, read_sheet
+from ztfpsf.sheet import NO_IMAGES, ImageFiles, add_images, read_sheet
 
 EXPOSURE = "ztf_20200924431759_000655_zr"
 QUADRANT = f"{EXPOSURE}_c13_o_q3"
@@ -110,7 +110,10 @@ def test_unknown_unit(tmp_path: Path, unit: str) -> None:
         (f"image,sciimg\n{QUADRANT},\n", f"line 2: no file is given for '{QUADRANT}'"),
         ("image,sciimg\n,a.fits\n", "line 2: the image has no name"),
         ("image,sciimg,mskimg\n,,b.fits\n", "line 2: the image has no name"),
-        ("image,sciimg,mskimg\n,dir,b.fits\n", "line 2: a directory's masks are found beside"),
+        (
+            "image,sciimg,mskimg\n,dir,b.fits\n",
+            "line 2: masks and variances of a directory are found beside",
+        ),
         ("image,sciimg\n,no_such_dir\n", "below the directory 'no_such_dir'"),
         (
             f"image,sciimg\n{QUADRANT},a.fits\n{QUADRANT},b.fits\n",
@@ -133,3 +136,22 @@ def test_unreadable_sheets(tmp_path: Path) -> None:
     (tmp_path / "images.xlsx").write_bytes(b"PK\x03\x04\xff\xfe\x00")
     with pytest.raises(InputError, match="not a text file in UTF-8"):
         read_sheet(tmp_path / "images.xlsx")
+
+
+def test_images_of_raw_frames_join_the_sheet(tmp_path: Path) -> None:
+    sheet = read_sheet(write(tmp_path, f"image,sciimg,varimg\n{QUADRANT},a.fits,v.fits\n"))
+    made = [ImageFiles(f"{EXPOSURE}_c13_o_q{q}", f"{q}.fits", varimg="v.fits") for q in (4, 1)]
+    both = add_images(sheet, made, "frames.csv")
+    assert [files.image[-2:] for files in both.images(EXPOSURE)] == ["q1", "q3", "q4"]
+    assert both.images(QUADRANT)[0].varimg == "v.fits"
+    with pytest.raises(InputError, match=r"images\.csv, frames\.csv: no image of"):
+        both.images(f"{EXPOSURE}_c02_o")
+    with pytest.raises(InputError, match=r"comes from frames\.csv as well"):
+        add_images(both, [ImageFiles(QUADRANT, "b.fits")], "frames.csv")
+    assert add_images(NO_IMAGES, made, "frames.csv").path == "frames.csv"
+
+
+def test_directory_has_variances_beside_its_images(tmp_path: Path) -> None:
+    make_files(tmp_path / "kept", f"{QUADRANT}_sciimg.fits", f"{QUADRANT}_varimg.fits")
+    sheet = read_sheet(write(tmp_path, f"image,sciimg\n,{tmp_path}/kept\n"))
+    assert sheet.images(QUADRANT)[0].varimg.endswith(f"kept/{QUADRANT}_varimg.fits")

@@ -113,15 +113,30 @@ def require_keyword(header: fits.Header, key: str, path: str | Path) -> float:
     return float(value)
 
 
-def write_fits(hdus: fits.HDUList, path: str | Path, provenance: Mapping[str, Any]) -> None:
-    """Write HDUs with their provenance in the primary header, atomically."""
-    header = hdus[0].header
+def record_provenance(header: fits.Header, provenance: Mapping[str, Any]) -> None:
+    """Put a provenance record into a primary header."""
     header["ORIGIN"] = ("ztfpsf", "software that wrote this file")
     header["VERSION"] = (provenance["version"], "its version")
     header["INPUTS"] = json.dumps(provenance["inputs"])
     header["SETTINGS"] = json.dumps(provenance["settings"], sort_keys=True)
+
+
+def write_fits(hdus: fits.HDUList, path: str | Path, provenance: Mapping[str, Any]) -> None:
+    """Write HDUs with their provenance in the primary header, atomically."""
+    record_provenance(hdus[0].header, provenance)
     with atomic_path(path) as temporary:
         hdus.writeto(temporary, overwrite=True, checksum=True)
+
+
+def big_endian(pixels: np.ndarray) -> np.ndarray:
+    """Pixels in the byte order of FITS, without a copy: the array given must not be used again.
+
+    astropy swaps native pixels and swaps them back, for the checksum and again for the file.
+    """
+    swapped = pixels.dtype.newbyteorder(">")
+    if pixels.dtype == swapped:
+        return pixels
+    return pixels.byteswap(inplace=True).view(swapped)
 
 
 def write_table(table: "Any", path: str | Path, provenance: Mapping[str, Any]) -> None:

@@ -15,6 +15,12 @@ _QUADRANT = re.compile(
     r"_(?P<field>\d{6})_(?P<filtercode>z[gri])_c(?P<ccdid>0[1-9]|1[0-6])_o_q(?P<qid>[1-4])"
 )
 
+_RAW = re.compile(
+    r"ztf_(?P<filefracday>20\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{6})"
+    r"_(?P<field>\d{6})_(?P<filtercode>zg|zr|zi|bi|dk|OO)_c(?P<ccdid>0[1-9]|1[0-6])_(?P<kind>[obdf])"
+)
+RAW_SUFFIXES = (".fits.fz", ".fits.gz", ".fits")
+
 
 class QuadrantName(NamedTuple):
     """The fields of a quadrant's name, e.g. ztf_20200924431759_000655_zr_c13_o_q3."""
@@ -61,4 +67,52 @@ def parse_quadrant(name: str) -> QuadrantName:
         match["filtercode"],
         int(match["ccdid"]),
         int(match["qid"]),
+    )
+
+
+class RawName(NamedTuple):
+    """The fields of a raw CCD file's name, e.g. ztf_20200401152477_000517_zg_c06_o."""
+
+    filefracday: str  # UT date and time, YYYYMMDD + 6 digits of the day's fraction
+    field: int  # 0 for calibration frames
+    filtercode: str  # zg, zr, zi; bi for a bias
+    ccdid: int  # 1..16
+    kind: str  # o on sky, b bias, d dark, f dome flat
+
+    @property
+    def night(self) -> str:
+        """UT day, YYYYMMDD."""
+        return self.filefracday[:8]
+
+    @property
+    def exposure(self) -> str:
+        return f"ztf_{self.filefracday}_{self.field:06d}_{self.filtercode}"
+
+    def __str__(self) -> str:
+        return f"{self.exposure}_c{self.ccdid:02d}_{self.kind}"
+
+    def path(self, suffix: str = ".fits.fz") -> str:
+        """Path below the root of ZTF's tree."""
+        day, fracday = self.night, self.filefracday[8:]
+        return f"raw/{day[:4]}/{day[4:]}/{fracday}/{self}{suffix}"
+
+    def quadrant(self, qid: int) -> QuadrantName:
+        return QuadrantName(self.filefracday, self.field, self.filtercode, self.ccdid, qid)
+
+
+def parse_raw(file_name: str) -> RawName:
+    """Fields of the name of a raw file, without its folder. Raises InputError if it is not one."""
+    suffix = next((end for end in RAW_SUFFIXES if file_name.endswith(end)), "")
+    match = _RAW.fullmatch(file_name.removesuffix(suffix)) if suffix else None
+    if match is None:
+        raise InputError(
+            f"'{file_name}' is not the name of a raw ZTF file; expected the form "
+            "ztf_20200401152477_000517_zg_c06_o.fits.fz."
+        )
+    return RawName(
+        match["filefracday"],
+        int(match["field"]),
+        match["filtercode"],
+        int(match["ccdid"]),
+        match["kind"],
     )

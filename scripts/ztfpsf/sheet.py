@@ -1,8 +1,8 @@
 """The image sheet: which images there are, and where their files lie.
 
-A CSV file with the columns `image,sciimg,mskimg,catalogue`; only `image` is needed. Read at every
-start of the workflow, up to 10^5 rows: the standard library only, and no file is looked at before
-its unit is asked for.
+A CSV file with the columns `image,sciimg,mskimg,catalogue,varimg`; only `image` is needed. Read at
+every start of the workflow, up to 10^5 rows: the standard library only, and no file is looked at
+before its unit is asked for.
 """
 
 import csv
@@ -10,18 +10,19 @@ import difflib
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ztfpsf.errors import InputError
 from ztfpsf.names import QUADRANT_PATTERN, QuadrantName, parse_quadrant
 
-COLUMNS = ("image", "sciimg", "mskimg", "catalogue")
+COLUMNS = ("image", "sciimg", "mskimg", "catalogue", "varimg")
 LEVELS = ("quadrant", "ccd", "exposure")
 
 SCIENCE_SUFFIXES = ("sciimg.fits", "sciimg.fits.fz", "sciimg.fits.gz")
 MASK_SUFFIXES = ("mskimg.fits.gz", "mskimg.fits", "mskimg.fits.fz")
+VARIANCE_SUFFIXES = ("varimg.fits", "varimg.fits.fz", "varimg.fits.gz")
 _SCIENCE_FILE = re.compile(rf"(?P<image>{QUADRANT_PATTERN})_sciimg\.fits(?:\.fz|\.gz)?")
 _FITS_FILE = re.compile(r".*\.fits(?:\.fz|\.gz)?")
 
@@ -33,6 +34,7 @@ class ImageFiles(NamedTuple):
     sciimg: str
     mskimg: str = ""
     catalogue: str = ""
+    varimg: str = ""
 
 
 class ImageSheet(NamedTuple):
@@ -74,7 +76,26 @@ class ImageSheet(NamedTuple):
         return row._replace(
             sciimg=_find(root, name, SCIENCE_SUFFIXES) or _join(root, name, SCIENCE_SUFFIXES[0]),
             mskimg=row.mskimg or _find(root, name, MASK_SUFFIXES),
+            varimg=row.varimg or _find(root, name, VARIANCE_SUFFIXES),
         )
+
+
+NO_IMAGES = ImageSheet("config keys 'images' and 'frames'", "", [], [])
+
+
+def add_images(sheet: ImageSheet, images: Iterable[ImageFiles], source: str) -> ImageSheet:
+    """A sheet with the images that another source gives. Raises InputError for one in both."""
+    rows = dict(zip(sheet.names, sheet.rows, strict=True))
+    for files in images:
+        if files.image in rows:
+            raise InputError(
+                f"{sheet.path}: image '{files.image}' comes from {source} as well; take it out "
+                "of one of them."
+            )
+        rows[files.image] = files
+    names = sorted(rows)
+    path = f"{sheet.path}, {source}" if sheet.names else source
+    return ImageSheet(path, sheet.data_root, names, [rows[name] for name in names])
 
 
 def read_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
@@ -161,9 +182,10 @@ def _expand(row: ImageFiles, where: str, data_root: str) -> Iterator[ImageFiles]
             f"{where}: the image has no name; write one of the form "
             "ztf_20200924431759_000655_zr_c13_o_q3 in the column 'image'."
         )
-    elif row.mskimg:
+    elif row.mskimg or row.varimg:
         raise InputError(
-            f"{where}: a directory's masks are found beside its images; leave 'mskimg' empty."
+            f"{where}: masks and variances of a directory are found beside its images; leave "
+            "'mskimg' and 'varimg' empty."
         )
     else:
         yield from _scan(row, where)
@@ -189,12 +211,12 @@ def _scan(row: ImageFiles, where: str) -> Iterator[ImageFiles]:
         for file in sorted(files):
             match = _SCIENCE_FILE.fullmatch(file)
             if match and match["image"] not in found:
-                masks = (f"{match['image']}_{suffix}" for suffix in MASK_SUFFIXES)
-                mask = next((mask for mask in masks if mask in present), "")
-                found[match["image"]] = row._replace(
-                    image=match["image"],
+                image = match["image"]
+                found[image] = row._replace(
+                    image=image,
                     sciimg=os.path.join(folder, file),
-                    mskimg=os.path.join(folder, mask) if mask else "",
+                    mskimg=_beside(folder, image, MASK_SUFFIXES, present),
+                    varimg=_beside(folder, image, VARIANCE_SUFFIXES, present),
                 )
     if not found:
         raise InputError(
@@ -202,6 +224,12 @@ def _scan(row: ImageFiles, where: str) -> Iterator[ImageFiles]:
             f"the directory '{row.sciimg}'; correct the column 'sciimg'."
         )
     yield from found.values()
+
+
+def _beside(folder: str, image: str, suffixes: Sequence[str], present: set[str]) -> str:
+    """The first of a product's possible files among those of a folder, or ""."""
+    names = (f"{image}_{suffix}" for suffix in suffixes)
+    return next((os.path.join(folder, name) for name in names if name in present), "")
 
 
 def _find(root: str, name: QuadrantName, suffixes: Sequence[str]) -> str:

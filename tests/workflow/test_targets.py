@@ -137,6 +137,7 @@ def test_numbers_on_the_command_line(workflow: Workflow) -> None:
         ([], f"results/cut_stamps/{EXPOSURE}_c01_o_stamps.fits", "no image of"),
         ([], f"results/fit_psf/mofat/adam/{QUADRANT}_psf.fits", "did you mean 'moffat'?"),
         ([], f"results/fit_psf/moffat/lbfgs/{QUADRANT}_psf.fits", "no optimiser 'lbfgs'"),
+        (["--config", "images="], "", "there are no images; name an image sheet"),
         (["--config", "images=none.csv"], "", "Error: none.csv: no such image sheet"),
     ],
 )

@@ -23,15 +23,21 @@ NEIGHBOUR_REACH = 1.0
 
 
 def cut_image(
-    name: str, quadrant: Quadrant, sky: Sky, sources: pd.DataFrame, size_px: int
+    name: str,
+    quadrant: Quadrant,
+    sky: Sky,
+    sources: pd.DataFrame,
+    size_px: int,
+    variance: np.ndarray | None = None,
 ) -> Stamps:
     """Stamps of the kept stars of one image; `sources` are its rows of select_stars, all of them.
 
     The stamp is centred on the pixel nearest to the star. Masked are pixels that are bad,
     saturated, or lit by another source (see _mask_neighbours). A pixel that is not finite holds
     the local sky. Variance = max(smoothed image, sky) / gain + (read noise / gain)^2: raw pixels
-    as their own variance would favour low values. Raises InputError when a stamp reaches over
-    the edge of the image.
+    as their own variance would favour low values. Where the calibration gives a `variance` plane
+    (ny, nx), it is that one, its photon noise smoothed in the same way. Raises InputError when a
+    stamp reaches over the edge of the image.
     """
     if size_px < 3 or size_px % 2 == 0:
         raise InputError(f"cut_stamps: size_px is {size_px}; it must be odd and at least 3.")
@@ -52,7 +58,7 @@ def cut_image(
         _describe(name, quadrant, sky),
         table[list(STAR_COLUMNS)],
         data,
-        _make_variance(quadrant, data, bad, local_sky),
+        _make_variance(quadrant, data, bad, local_sky, None if variance is None else variance[cut]),
         (bad | _mask_neighbours(table, sources, data)).astype(np.uint8),
     )
 
@@ -136,15 +142,24 @@ def _measure_local_sky(
 
 
 def _make_variance(
-    quadrant: Quadrant, data: np.ndarray, mask: np.ndarray, local_sky: np.ndarray
+    quadrant: Quadrant,
+    data: np.ndarray,
+    mask: np.ndarray,
+    local_sky: np.ndarray,
+    variance: np.ndarray | None,
 ) -> np.ndarray:
     """Variance (n, size, size) float32 ADU^2 of sky, star and read-out."""
     floor = np.maximum(local_sky, 0)[:, None, None]
     smooth = np.where(mask, floor, data)
     for axis in (1, 2):
         smooth = convolve1d(smooth, SMOOTHING, axis=axis, mode="nearest")
-    read_noise_adu = quadrant.read_noise_electron / quadrant.gain
-    return (np.maximum(smooth, floor) / quadrant.gain + read_noise_adu**2).astype(np.float32)
+    photons = np.maximum(smooth, floor) / quadrant.gain
+    constant = (quadrant.read_noise_electron / quadrant.gain) ** 2
+    if variance is not None:
+        # What is left without the photon noise of the pixels themselves: read noise, flat, bias.
+        rest = variance - np.maximum(data, 0) / quadrant.gain
+        constant = np.where(mask | ~(rest + photons > 0), constant, rest)
+    return (photons + constant).astype(np.float32)
 
 
 def _describe(name: str, quadrant: Quadrant, sky: Sky) -> pd.DataFrame:

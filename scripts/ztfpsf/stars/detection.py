@@ -20,6 +20,7 @@ DEBLENDING_CONTRAST = 0.001
 # sep's limits of pixels above the threshold and of parts of one object; 50 MB.
 MAX_PIXELS = 1_000_000
 MAX_PARTS = 10_000
+ZERO_POINTS = ("MAGZP", "IPACZP")
 
 
 def detect_sources(
@@ -29,15 +30,17 @@ def detect_sources(
 
     Returns star_id, ra_deg, dec_deg, mag, x_px, y_px.
     Magnitudes are those of point sources: the flux within 4 half-light radii, corrected to the
-    flux within twice this aperture by the median of the bright sources, and MAGZP. Raises
-    InputError where MAGZP is missing or nothing is found.
+    flux within twice this aperture by the median of the bright sources, and MAGZP; an image
+    calibrated here has IPACZP, that of IPAC's image, good enough to select stars. Raises
+    InputError where both are missing or nothing is found.
     """
-    if "MAGZP" not in quadrant.header:
+    key = next((key for key in ZERO_POINTS if key in quadrant.header), None)
+    if key is None:
         raise InputError(
             f"{quadrant.path}: header keyword MAGZP is missing, so detected stars have no "
             "magnitude; add it, or give a catalogue."
         )
-    zero_point = require_keyword(quadrant.header, "MAGZP", quadrant.path)
+    zero_point = require_keyword(quadrant.header, key, quadrant.path)
     x, y = _find_peaks(quadrant, sky, detection_threshold)
     unsaturated = ~_at(quadrant.saturated, x, y)
     radius = find_typical_radius(quadrant, sky, x[unsaturated], y[unsaturated])

@@ -47,9 +47,14 @@ def read_quadrant(
     A pixel is saturated above `saturation_fraction` times SATURATE, or where the mask has bit 8
     and `bad_mask_bits` holds it; it is bad where it is not finite or has another of these bits.
     Raises InputError for a file that cannot be read, a missing or impossible GAIN, READNOI or
-    SATURATE, an image without a usable or with a constant value, and a mask of another shape.
+    SATURATE, an image that its calibration declares failed, one without a usable or with a
+    constant value, and a mask of another shape.
     """
     data, header = read_image(path_to_sciimg)
+    # Images of our own calibration say why they are empty; IPAC's STATUS is a number.
+    status = header.get("STATUS")
+    if isinstance(status, str) and status != "ok":
+        raise InputError(f"{path_to_sciimg}: {status}")
     data = data.astype(np.float32, copy=False)
     gain = _require_positive(header, "GAIN", path_to_sciimg)
     read_noise = require_keyword(header, "READNOI", path_to_sciimg)
@@ -74,6 +79,13 @@ def read_quadrant(
     return Quadrant(path_to_sciimg, data, header, bad, saturated, gain, read_noise, saturation)
 
 
+def read_variance(path: str, quadrant: Quadrant) -> np.ndarray:
+    """Variance plane of an image, (ny, nx) float32 ADU^2. Raises InputError."""
+    variance, _ = read_image(path)
+    _check_shape(path, "variance plane", variance.shape, quadrant.data.shape)
+    return variance.astype(np.float32, copy=False)
+
+
 def get_number(header: fits.Header, key: str) -> float:
     """A header value that no step needs: NaN where it is missing or not a number."""
     value = header.get(key)
@@ -89,14 +101,18 @@ def _require_positive(header: fits.Header, key: str, path: str) -> float:
 
 def _read_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
     bits, _ = read_image(path)
-    if bits.shape != shape:
-        raise InputError(
-            f"{path}: the mask has {bits.shape[1]} x {bits.shape[0]} pixels, its image "
-            f"{shape[1]} x {shape[0]}; name the mask of that image in the image sheet."
-        )
+    _check_shape(path, "mask", bits.shape, shape)
     if bits.dtype.kind not in "iu":
         raise InputError(f"{path}: the mask holds {bits.dtype} values; expected integer bit masks.")
     return bits.astype(np.int32, copy=False)
+
+
+def _check_shape(path: str, what: str, found: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    if found != shape:
+        raise InputError(
+            f"{path}: the {what} has {found[1]} x {found[0]} pixels, its image "
+            f"{shape[1]} x {shape[0]}; name the {what} of that image in the image sheet."
+        )
 
 
 def _to_integer(bits: Sequence[int]) -> int:

@@ -1,0 +1,29 @@
+# A night of raw frames in ZTF's format, with the truth about it.
+#
+# REQUIRED INPUTS: none
+# OUTPUTS: results/simulate_raw/{raw,sci,truth}/, catalogue.parquet, frames.csv
+
+
+rule simulate_raw:
+    output:
+        raw=SIMULATED["raw"],
+        sci=SIMULATED["sci"],
+        truth=SIMULATED["truth"],
+        catalogue="results/simulate_raw/catalogue.parquet",
+        frames="results/simulate_raw/frames.csv",
+    log:
+        "logs/simulate_raw/night.log",
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=5000,
+    params:
+        linearity=untracked(
+            str(find_beside(config["simulate_raw"]["linearity_tables"] or ""))
+        ),
+        tables=config["simulate_raw"]["linearity_tables"],
+        settings=settings("simulate_raw", "linearity_tables"),
+        code=code_hash("simulate_raw.py"),
+    script:
+        "../scripts/simulate_raw.py"

@@ -1,0 +1,168 @@
+"""Which frames of a night enter a master, and why others do not.
+
+Bad frames are left out with a reason. Enough good ones must remain, else the master fails and says
+what was looked for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ztfpsf.calibration.detector import Detector, Quadrant, prepare_quadrant
+from ztfpsf.calibration.raw import RawFrame, open_raw
+from ztfpsf.errors import InputError
+from ztfpsf.names import RawName, parse_raw
+
+KIND_NAMES = {"o": "object", "b": "bias", "f": "flat", "d": "dark"}
+MAD_TO_SIGMA = 1.4826
+
+# Rows read to judge a frame before all of it is read: places along the quadrant, rows at each.
+SAMPLE_PLACES = 16
+SAMPLE_ROWS = 2
+
+
+class Wanted(NamedTuple):
+    """What the frames of a master have in common."""
+
+    night: str  # UT day, YYYYMMDD
+    ccdid: int
+    kind: str  # b or f
+    filtercode: str
+
+    def __str__(self) -> str:
+        kind = KIND_NAMES[self.kind]
+        if self.kind == "f":
+            kind = f"{self.filtercode} {kind}"
+        return f"{kind} frames of CCD {self.ccdid} in the night {self.night}"
+
+    def complaint(self, name: RawName) -> str:
+        """Why a frame is none of these; empty if it is."""
+        checks = [
+            (name.kind == self.kind, f"is a {KIND_NAMES[name.kind]} frame"),
+            (name.night == self.night, f"is of the night {name.night}"),
+            (name.ccdid == self.ccdid, f"is of CCD {name.ccdid}"),
+            (self.kind != "f" or name.filtercode == self.filtercode, f"is in {name.filtercode}"),
+        ]
+        return next((complaint for fits, complaint in checks if not fits), "")
+
+
+class Selection(NamedTuple):
+    """Open frames in order of time, and the reasons of those left out by file name."""
+
+    frames: list[RawFrame]
+    rejected: dict[str, str]
+
+
+def open_frames(
+    paths: Sequence[str | Path], wanted: Wanted, n_skip: int, detector: Detector, stack: ExitStack
+) -> Selection:
+    """Open the frames that are `wanted`, without the `n_skip` first ones of the night."""
+    rejected: dict[str, str] = {}
+    candidates = []
+    for path in paths:
+        try:
+            name = parse_raw(Path(path).name)
+        except InputError as error:
+            rejected[Path(path).name] = str(error)
+            continue
+        if complaint := wanted.complaint(name):
+            rejected[Path(path).name] = complaint
+        else:
+            candidates.append((name.filefracday, path))
+    candidates.sort(key=lambda candidate: candidate[0])
+    rejected |= {Path(path).name: "skipped, electronics settle" for _, path in candidates[:n_skip]}
+    frames = []
+    for _, path in candidates[n_skip:]:
+        try:
+            frames.append(stack.enter_context(open_raw(path, detector.quadrant_shape)))
+        except InputError as error:
+            rejected[Path(path).name] = str(error)
+    return Selection(frames, rejected)
+
+
+def require_frames(
+    n_frames: int, min_frames: int, wanted: Wanted | str, rejected: Mapping[str, str]
+) -> None:
+    """Raise InputError when fewer than `min_frames` frames are left."""
+    if n_frames >= min_frames:
+        return
+    reasons = "; ".join(f"{name} {reason}" for name, reason in list(rejected.items())[:3])
+    raise InputError(
+        f"{n_frames} of at least {min_frames} {wanted} are usable"
+        + (f" ({len(rejected)} left out, e.g. {reasons})" if rejected else "")
+        + ": add frames or use the master of another night."
+    )
+
+
+def sample_slices(ny: int) -> Iterator[tuple[int, int]]:
+    """Row ranges, evenly spread, whose pixels stand for a quadrant of `ny` rows."""
+    places = np.linspace(0, ny - SAMPLE_ROWS, min(SAMPLE_PLACES, ny // SAMPLE_ROWS)).astype(int)
+    return ((first, first + SAMPLE_ROWS) for first in np.unique(places))
+
+
+def sample(quadrant: Quadrant) -> np.ndarray:
+    """Corrected pixels of the sample rows, (n_rows, nx) float32 ADU.
+
+    Raises InputError when the raw pixels cannot be a signal: not finite, saturated, constant.
+    """
+    ranges = list(sample_slices(quadrant.frame.shape[0]))
+    raw = [quadrant.raw_rows(*limits) for limits in ranges]
+    if complaint := complain_about(np.concatenate(raw), quadrant):
+        raise InputError(f"{quadrant.frame.path}, quadrant {quadrant.qid}: {complaint}.")
+    rows = (quadrant.correct(part, first) for part, (first, _) in zip(raw, ranges, strict=True))
+    return np.concatenate(list(rows))
+
+
+def complain_about(raw_adu: np.ndarray, quadrant: Quadrant) -> str:
+    """Why raw pixels are no signal of a working amplifier; empty if they are."""
+    if not np.isfinite(raw_adu).mean() > 0.5:
+        return "most pixels are not finite, so leave this frame out"
+    if (raw_adu >= quadrant.settings.saturation_adu).mean() > 0.5:
+        return "most pixels are saturated, so leave this frame out"
+    # Between neighbours, so that structure does not hide a dead amplifier.
+    noise = _sigma(np.diff(raw_adu, axis=1)) / np.sqrt(2)
+    if not noise > 0.1 * quadrant.read_noise_adu:
+        return (
+            f"the pixel noise is {noise:.2f} ADU, below any read noise: dead amplifier, "
+            "so leave this frame out"
+        )
+    return ""
+
+
+def _sigma(values: np.ndarray) -> float:
+    return float(MAD_TO_SIGMA * np.nanmedian(np.abs(values - np.nanmedian(values))))
+
+
+class Sampled(NamedTuple):
+    """The usable frames of one quadrant with their samples, and the reasons of the others."""
+
+    quadrants: list[Quadrant]
+    samples: np.ndarray  # (n_frames, n_rows, nx) float32 ADU
+    rejected: dict[str, str]
+
+
+def sample_frames(frames: Sequence[RawFrame], qid: int, detector: Detector) -> Sampled:
+    """Prepare and sample quadrant `qid` of every frame."""
+    quadrants, samples, rejected = [], [], {}
+    for frame in frames:
+        try:
+            quadrant = prepare_quadrant(frame, qid, detector)
+            samples.append(sample(quadrant))
+            quadrants.append(quadrant)
+        except InputError as error:
+            rejected[Path(frame.path).name] = str(error)
+    stacked = np.stack(samples) if samples else np.empty((0, 0, 0), np.float32)
+    return Sampled(quadrants, stacked, rejected)
+
+
+def pair_noise(samples: np.ndarray) -> float:
+    """Noise of one frame from the differences of consecutive ones, in the unit of `samples`.
+
+    Robust against bad pixels, and blind to an offset between frames; the median over the pairs
+    is blind to a bad frame. Needs two frames.
+    """
+    return float(np.median([_sigma(one - other) / np.sqrt(2) for one, other in pairwise(samples)]))

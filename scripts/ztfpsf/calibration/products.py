@@ -1,0 +1,135 @@
+"""Files of master frames: one per CCD, four planes per quadrant, written quadrant by quadrant.
+
+HDUs `Q<n>` (the frame, float32), `Q<n>_SIGMA` (its standard error, float32), `Q<n>_NFRAMES` (frames
+that count, uint8) and `Q<n>_MASK` (int16 bits), all in stored order. A quadrant that could not be
+made is NaN and says why in STATUS of its first HDU.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+
+from ztfpsf.calibration.mask import BITS, DTYPE
+from ztfpsf.calibration.raw import QUADRANTS
+from ztfpsf.errors import InputError
+from ztfpsf.io import atomic_path, big_endian, record_provenance
+
+OK = "ok"
+KINDS = {"bias": "ADU", "flat": "relative response"}
+Cards = list[tuple[str, Any, str]]
+
+
+class MasterQuadrant(NamedTuple):
+    """One quadrant of a master frame; arrays (ny, nx) in stored order."""
+
+    data: np.ndarray  # float32
+    sigma: np.ndarray  # float32, standard error of `data`
+    n_frames: np.ndarray  # uint8
+    mask: np.ndarray  # int16
+    status: str = OK
+    cards: Cards = []  # noqa: RUF012 (never changed)
+
+
+def failed_quadrant(shape: tuple[int, int], reason: str) -> MasterQuadrant:
+    """All-NaN planes with the reason in place of a result."""
+    data, sigma = np.full((2, *shape), np.nan, np.float32)
+    mask = np.full(shape, BITS["nan"] | BITS["dead"], DTYPE)
+    return MasterQuadrant(data, sigma, np.zeros(shape, np.uint8), mask, reason)
+
+
+@contextmanager
+def master_writer(
+    path: str | Path, cards: Cards, provenance: Mapping[str, Any]
+) -> Iterator[Callable[[int, MasterQuadrant], str]]:
+    """A function `write(qid, quadrant)`, whose arrays must not be used again; returns the status.
+
+    The file appears under its name when the block ends.
+    """
+    primary = fits.PrimaryHDU()
+    primary.header.extend(cards)
+    record_provenance(primary.header, provenance)
+    with atomic_path(path) as temporary:
+        primary.writeto(temporary, overwrite=True, checksum=True)
+
+        def write(qid: int, quadrant: MasterQuadrant) -> str:
+            with fits.open(temporary, mode="append") as hdus:
+                hdus.extend(_planes(qid, quadrant))
+            return quadrant.status
+
+        yield write
+
+
+def _planes(qid: int, quadrant: MasterQuadrant) -> list[fits.hdu.base.ExtensionHDU]:
+    data = fits.ImageHDU(big_endian(quadrant.data), name=f"Q{qid}")
+    data.header["STATUS"] = quadrant.status
+    data.header.extend(quadrant.cards)
+    # Nearly constant planes: lossless and 100 times smaller in tiles of many rows.
+    tile = {"compression_type": "RICE_1", "tile_shape": (64, quadrant.data.shape[1])}
+    return [
+        data,
+        fits.ImageHDU(big_endian(quadrant.sigma), name=f"Q{qid}_SIGMA"),
+        fits.CompImageHDU(quadrant.n_frames, name=f"Q{qid}_NFRAMES", **tile),
+        fits.CompImageHDU(quadrant.mask, name=f"Q{qid}_MASK", **tile),
+    ]
+
+
+class Master(NamedTuple):
+    """An open file of a master frame."""
+
+    path: str
+    hdus: fits.HDUList
+    sections: dict[str, fits.Section]  # by name of HDU: rows are read when asked for, and not kept
+
+    def primary(self) -> fits.Header:
+        return self.hdus[0].header
+
+    def status(self, qid: int) -> str:
+        return self.hdus[f"Q{qid}"].header["STATUS"]
+
+    def rows(self, qid: int, first: int, stop: int) -> np.ndarray:
+        """Rows first..stop-1 of the frame, float32."""
+        return self.sections[f"Q{qid}"][first:stop].astype(np.float32)
+
+    def sigma_rows(self, qid: int, first: int, stop: int) -> np.ndarray:
+        """Rows first..stop-1 of its standard error, float32."""
+        return self.sections[f"Q{qid}_SIGMA"][first:stop].astype(np.float32)
+
+    def n_frames(self, qid: int) -> np.ndarray:
+        return self.sections[f"Q{qid}_NFRAMES"][:]
+
+    def mask(self, qid: int) -> np.ndarray:
+        """Mask (ny, nx), int16, a copy."""
+        return self.sections[f"Q{qid}_MASK"][:].astype(DTYPE, copy=False)
+
+    def shape(self, qid: int) -> tuple[int, int]:
+        return self.hdus[f"Q{qid}"].shape
+
+
+@contextmanager
+def open_master(path: str | Path, kind: str, ccdid: int) -> Iterator[Master]:
+    """A master frame of `kind` ('bias' or 'flat') of a CCD. Raises InputError for anything else."""
+    try:
+        # No memory map: what was read of a row range is released with it.
+        hdus = fits.open(path, memmap=False, ignore_missing_simple=False)
+        sections = {hdu.name: hdu.section for hdu in hdus[1:]}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such master {kind}; make it first.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a master {kind} ({type(error).__name__}); delete it and make it again."
+        ) from None
+    try:
+        header = hdus[0].header
+        found = header.get("IMGTYPE"), header.get("CCDID")
+        if found != (kind, ccdid) or not {f"Q{qid}" for qid in QUADRANTS} <= sections.keys():
+            raise InputError(
+                f"{path}: holds {found[0]} of CCD {found[1]}, not the master {kind} of CCD "
+                f"{ccdid}; give the right file."
+            )
+        yield Master(str(path), hdus, sections)
+    finally:
+        hdus.close()
