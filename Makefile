@@ -56,9 +56,9 @@ lock: ## pin the packages of envs/*.in anew (UPGRADE=--upgrade: at their newest 
 	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) bench.in --output-file bench.lock
 
 bench-calibration: $(STAMP) $(BENCH_STAMP) ## time and pixels of the calibration beside ztfin2p3
-	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml bench/night.yaml \
+	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml tests/bench/night.yaml \
 	  --directory results/bench_calibration -- results/simulate_raw/frames.csv
-	$(BIN)/python bench/calibration.py results/bench_calibration/results/simulate_raw \
+	$(BIN)/python tests/bench/calibration.py results/bench_calibration/results/simulate_raw \
 	  .venv-bench/bin/python results/bench_calibration
 
 $(BENCH_STAMP): envs/bench.lock

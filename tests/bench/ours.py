@@ -2,7 +2,7 @@
 
 `floor` decodes the frames and passes over their pixels once, nothing else.
 
-    PYTHONPATH=scripts python bench/ours.py floor|bias|flat|science frames.json folder
+    PYTHONPATH=scripts python tests/bench/ours.py floor|bias|flat|science frames.json folder
 """
 
 import json
@@ -19,7 +19,7 @@ from ztfpsf.calibration.detector import BLOCK_ROWS
 from ztfpsf.calibration.raw import QUADRANTS, open_raw
 from ztfpsf.names import parse_raw
 
-CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config" / "config.yaml").read_text())
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config" / "config.yaml").read_text())
 
 
 def what(path: str) -> dict:

@@ -3,7 +3,7 @@
 Every step is a process of its own, on the same simulated frames; CPU seconds and peak memory are
 those that the operating system counted for it.
 
-    python bench/calibration.py results/simulate_raw .venv-bench/bin/python results/bench
+    python tests/bench/calibration.py results/simulate_raw .venv-bench/bin/python results/bench
 """
 
 import csv
@@ -50,7 +50,7 @@ def run(python: str, script: str, step: str, frames: Path, folder: Path) -> dict
     command = [python, str(HERE / script), step, str(frames), str(folder)]
     # ztfquery makes its tree of data where this variable says.
     environment = {**os.environ, "ZTFDATA": str(folder / "ztfdata"), "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(HERE.parent / "scripts")
+    environment["PYTHONPATH"] = str(HERE.parents[1] / "scripts")
     Path(environment["ZTFDATA"]).mkdir(exist_ok=True)
     records = []
     for _ in range(REPEATS):

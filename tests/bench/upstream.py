@@ -4,7 +4,7 @@ Runs in an environment of its own (envs/bench.lock). Their commands expect the d
 CC-IN2P3, and ztfin2p3's build_science_data refers to an undefined flat_coef: the steps are put
 together here from the functions that these commands call, as they call them.
 
-    python bench/upstream.py bias|flat|science frames.json folder
+    python tests/bench/upstream.py bias|flat|science frames.json folder
 """
 
 import json
