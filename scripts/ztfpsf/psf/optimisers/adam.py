@@ -22,7 +22,7 @@ SHAPE_START_ERROR = 0.1
 
 class Options(NamedTuple):
     learning_rate: float = 0.1
-    niter: int = 1000
+    niter: int = 600
     tol: float = 1e-3  # ends when the loss changes by less in one step
 
 
