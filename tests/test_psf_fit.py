@@ -22,22 +22,20 @@ def fit(stamps, settings=CONSTANT, model=moffat):
 
 
 def test_pulls_of_all_parameters() -> None:
-    """400 realisations of 10 stars: errors are those of the scatter, no bias beyond noise."""
+    """2000 realisations of 10 stars: errors are those of the scatter, no bias beyond noise."""
     truth = make_truth("moffat", 10, 15, seed=11)
-    problem = make_problem(truth, 400, seed=12)
+    problem = make_problem(truth, 2000, seed=12)
     solution = gauss_newton.solve(problem, OPTIONS)
     judgement = judge(problem, solution)
     error = np.sqrt(np.diagonal(judgement.covariance.shape, axis1=1, axis2=2))
     shape_pull = (np.asarray(solution.parameters.shape)[:, :, 0] - truth.shape) / error
     error = np.sqrt(np.diagonal(judgement.covariance.star, axis1=2, axis2=3))
     star_pull = (np.asarray(solution.parameters.star) - truth.star) / error
-    # Width of n pulls is known to 1 / sqrt(2 n): 0.035 for each of the four shape parameters.
-    np.testing.assert_allclose(shape_pull.std(axis=0), 1.0, atol=0.1)
-    assert shape_pull.std() == pytest.approx(1.0, abs=0.05)
+    # The width of 2000 pulls is known to 1 / sqrt(4000) = 0.016, their mean to 0.022.
+    np.testing.assert_allclose(shape_pull.std(axis=0), 1.0, atol=0.05)
     np.testing.assert_allclose(star_pull.std(axis=(0, 1)), 1.0, atol=0.05)
-    # The mean of 400 has an error of 0.05 sigma.
-    np.testing.assert_allclose(shape_pull.mean(axis=0), 0.0, atol=0.2)
-    np.testing.assert_allclose(star_pull.mean(axis=(0, 1)), 0.0, atol=0.1)
+    np.testing.assert_allclose(shape_pull.mean(axis=0), 0.0, atol=0.1)
+    np.testing.assert_allclose(star_pull.mean(axis=(0, 1)), 0.0, atol=0.05)
 
 
 def test_pulls_through_the_whole_fit() -> None:
