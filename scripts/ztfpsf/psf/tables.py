@@ -85,7 +85,6 @@ def _error_name(name: str) -> str:
 
 def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit, device: str) -> dict[str, Any]:
     """One row per image: how the fit went, its quality, and the PSF at the image's centre."""
-    bright = fit.is_fitted
     row = {
         "image": psf.image,
         "status": "ok" if fit.n_not_converged == 0 else "not converged",
@@ -95,8 +94,8 @@ def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit, device: str) ->
         "n_reserved": int((stamps.is_reserved & (fit.status == "ok")).sum()),
         "n_rejected": int((fit.status != "ok").sum()),
         "clipped_fraction": float(1.0 - fit.good.sum() / max(stamps.good.sum(), 1)),
-        "chi2": float(fit.chi2[bright].sum()),
-        "dof": int(fit.n_pix[bright].sum()) - n_free_parameters(fit),
+        "chi2": float(fit.chi2[fit.is_fitted].sum()),
+        "dof": int(fit.n_pix[fit.is_fitted].sum()) - n_free_parameters(fit),
         "edm": fit.edm,
         "n_not_converged": fit.n_not_converged,
         "iterations": fit.iterations,

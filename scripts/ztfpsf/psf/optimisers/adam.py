@@ -11,8 +11,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from ztfpsf.psf.optimisers._scaled import curvature_scale, scale_problem
-from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars
+from ztfpsf.psf.optimisers._scaled import curvature_scale, solve_scaled
+from ztfpsf.psf.problem import Parameters, Problem, Solution, Stars
 
 # ASSUME: how far a start typically is from the minimum, in px, px, fraction of the flux,
 # fraction of the flux per pixel, and units of the (logarithmic) shape parameters.
@@ -113,19 +113,6 @@ def _start_scale(model: ModuleType, stars: Stars, start: Parameters, batch: int)
     return Parameters(jnp.hypot(noise.star, typical), jnp.hypot(noise.shape, SHAPE_START_ERROR))
 
 
-@partial(jax.jit, static_argnames=("model", "options", "batch"))
-def _solve(
-    model: ModuleType, stars: Stars, start: Parameters, options: Options, batch: Batch
-) -> Solution:
-    def solve_one(stars_and_start: tuple[Stars, Parameters]) -> Solution:
-        scale = _start_scale(model, *stars_and_start, batch.stars)
-        scaled = scale_problem(model, *stars_and_start, scale)
-        best, history, iterations = _minimise(scaled.func, scaled.start, *options)
-        return Solution(scaled.to_parameters(best), history, iterations)
-
-    return jax.lax.map(solve_one, (stars, start), batch_size=batch.problems)
-
-
 def solve(problem: Problem, options: Options) -> Solution:
     """Minimise every problem; see ztfpsf.psf.optimisers."""
-    return _solve(problem.model, problem.stars, problem.start, options, problem.batch)
+    return solve_scaled(problem, options, _minimise, _start_scale)

@@ -1,6 +1,6 @@
 """Gauss-Newton with Levenberg-Marquardt damping on the arrow structure: the default.
 
-Four to eight steps of O(pixels) each from the start of `ztfpsf.psf.start`.
+A few steps of O(pixels) each from the start of `ztfpsf.psf.start`; more where the model is wrong.
 """
 
 from functools import partial

@@ -6,7 +6,6 @@ falls when the quadratic model predicts the decrease of the loss well and rises 
 
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +14,8 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from ztfpsf.psf.optimisers._scaled import curvature_scale, scale_problem
-from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars
+from ztfpsf.psf.optimisers._scaled import curvature_scale, solve_scaled
+from ztfpsf.psf.problem import Problem, Solution
 
 MAX_CG_STEPS = 50
 CG_TOLERANCE = 5e-4  # Martens' stop: relative progress of the quadratic model per step
@@ -165,19 +164,6 @@ def fit_tncg(
     return best, np.asarray(history)[: int(iterations) + 1]
 
 
-@partial(jax.jit, static_argnames=("model", "options", "batch"))
-def _solve(
-    model: ModuleType, stars: Stars, start: Parameters, options: Options, batch: Batch
-) -> Solution:
-    def solve_one(stars_and_start: tuple[Stars, Parameters]) -> Solution:
-        scale = curvature_scale(model, *stars_and_start, batch.stars)
-        scaled = scale_problem(model, *stars_and_start, scale)
-        z, history, iterations = _minimise(scaled.func, scaled.start, *options)
-        return Solution(scaled.to_parameters(z), history, iterations)
-
-    return jax.lax.map(solve_one, (stars, start), batch_size=batch.problems)
-
-
 def solve(problem: Problem, options: Options) -> Solution:
     """Minimise every problem; see ztfpsf.psf.optimisers."""
-    return _solve(problem.model, problem.stars, problem.start, options, problem.batch)
+    return solve_scaled(problem, options, _minimise, curvature_scale)
