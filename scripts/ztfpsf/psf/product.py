@@ -29,8 +29,12 @@ class Psf(NamedTuple):
 
     def shape(self, x_px: float, y_px: float) -> np.ndarray:
         """Shape parameters at a position of the image, (K,), as the model's `Shape`."""
-        basis = field_basis([x_px], [y_px], self.nx, self.ny, self.degree)
-        return self.coefficients @ basis[0]
+        return self.shapes(np.array([x_px]), np.array([y_px]))[0]
+
+    def shapes(self, x_px: np.ndarray, y_px: np.ndarray) -> np.ndarray:
+        """Shapes at positions (n,), as `ztfpsf.psf.problem.star_psf` takes them, (n, K)."""
+        basis = field_basis(x_px, y_px, self.nx, self.ny, self.degree)
+        return basis @ self.coefficients.T
 
     def stamp(self, x_px: float, y_px: float, size_px: int = 25) -> np.ndarray:
         """PSF of a star at (x_px, y_px), integrated over each pixel.
