@@ -13,10 +13,10 @@ from ztfpsf.errors import InputError
 from ztfpsf.io import write_table
 from ztfpsf.plots import choice
 from ztfpsf.plots.chi2 import draw_chi2, find_medians
-from ztfpsf.plots.drawn import Drawn, draw
 from ztfpsf.plots.residuals import draw_residuals, stack
 from ztfpsf.plots.star_figure import choose, draw_star
 from ztfpsf.plots.style import make_text_figure, round_up, save, shorten, styled
+from ztfpsf.psf.drawn import Drawn, draw
 from ztfpsf.quality import Bin, format_chi2, magnitude_bins
 
 

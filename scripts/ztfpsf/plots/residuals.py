@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from ztfpsf.plots.choice import STACK_BINS, bright, of_each_bin
-from ztfpsf.plots.drawn import Drawn, draw
 from ztfpsf.plots.style import (
     COUNTS,
     MASKED,
@@ -23,6 +22,7 @@ from ztfpsf.plots.style import (
     round_up,
     shorten,
 )
+from ztfpsf.psf.drawn import Drawn, draw
 from ztfpsf.quality import Bin, format_chi2, magnitude_bins
 from ztfpsf.stamps import Stamps
 

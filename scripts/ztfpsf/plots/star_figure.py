@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ztfpsf.plots.choice import typical
-from ztfpsf.plots.drawn import Drawn, draw
 from ztfpsf.plots.style import (
     COUNTS,
     MASKED,
@@ -22,6 +21,7 @@ from ztfpsf.plots.style import (
     round_up,
     shorten,
 )
+from ztfpsf.psf.drawn import Drawn, draw
 from ztfpsf.quality import format_chi2, magnitude_bins
 from ztfpsf.stamps import Stamps
 
