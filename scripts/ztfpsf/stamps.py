@@ -13,6 +13,13 @@ from astropy.utils.exceptions import AstropyUserWarning
 from ztfpsf.errors import InputError
 from ztfpsf.io import write_fits
 
+# IPAC's aperture corrections of an image, the header's FIXAPERS, APCOR1..6 and APCORUN1..6.
+N_APCOR = 6
+APCOR_COLUMNS = {
+    f"{name}{n}_{unit}": float
+    for n in range(1, N_APCOR + 1)
+    for name, unit in (("aperture", "px"), ("apcor", "mag"), ("apcor_error", "mag"))
+}
 IMAGE_COLUMNS = {
     "image": str,
     "status": str,
@@ -27,6 +34,7 @@ IMAGE_COLUMNS = {
     "ny": int,
     "sky_adu": float,
     "sky_rms_adu": float,
+    **APCOR_COLUMNS,
 }
 STAR_COLUMNS = {
     "image": str,

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from astropy.io import fits
 from scipy.ndimage import convolve1d
 from scipy.spatial import cKDTree
 
 from ztfpsf.errors import InputError
-from ztfpsf.stamps import IMAGE_COLUMNS, STAR_COLUMNS, Stamps
+from ztfpsf.stamps import APCOR_COLUMNS, IMAGE_COLUMNS, N_APCOR, STAR_COLUMNS, Stamps
 from ztfpsf.stars.images import Quadrant, Sky, get_number
 
 # The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
@@ -179,5 +180,27 @@ def _describe(name: str, quadrant: Quadrant, sky: Sky) -> pd.DataFrame:
         "ny": ny,
         "sky_adu": sky.level_adu,
         "sky_rms_adu": sky.rms_adu,
+        **read_apcor(header),
     }
     return pd.DataFrame([row])[list(IMAGE_COLUMNS)]
+
+
+def read_apcor(header: fits.Header) -> dict[str, float]:
+    """IPAC's aperture corrections, PSF minus aperture magnitude: APCOR_COLUMNS; NaN without them.
+
+    FIXAPERS lists the diameters of the apertures in px; images calibrated from raw frames have no
+    such cards.
+    """
+    row = dict.fromkeys(APCOR_COLUMNS, np.nan)
+    for n, diameter in zip(range(1, N_APCOR + 1), _read_apertures(header), strict=False):
+        row[f"aperture{n}_px"] = diameter
+        row[f"apcor{n}_mag"] = get_number(header, f"APCOR{n}")
+        row[f"apcor_error{n}_mag"] = get_number(header, f"APCORUN{n}")
+    return row
+
+
+def _read_apertures(header: fits.Header) -> list[float]:
+    try:
+        return [float(part) for part in str(header.get("FIXAPERS", "nan")).split(",")]
+    except ValueError:
+        return []
