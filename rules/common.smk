@@ -305,14 +305,13 @@ def fits_of(product):
 
 
 def all_products(wildcards):
-    """Comparison of every unit, and the pictures of the first fit of each model."""
+    """Comparison of every unit; pictures and validation of the first fit of each model."""
     units = SHEET.units(config["unit"])
     first = {fit["model"]: fit["optimiser"] for fit in reversed(FITS)}
     products = expand(rules.compare_fits.output, unit=units)
     for model, optimiser in first.items():
-        products += expand(
-            rules.plot_psf.output, model=model, optimiser=optimiser, unit=units
-        )
+        for made in (rules.plot_psf.output, rules.validate_psf.output):
+            products += expand(made, model=model, optimiser=optimiser, unit=units)
     if config["frames"] == "simulate_raw":
         products += expand(rules.compare_truth.output, **FITS[0], unit=true_units())
     return products

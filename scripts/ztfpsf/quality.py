@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+PIXEL_ARCSEC = 1.012  # ZTF: Bellm et al. 2019, PASP 131, 018002
+
 
 class Bin(NamedTuple):
     """Magnitudes from `low` up to but without `low` + 1."""

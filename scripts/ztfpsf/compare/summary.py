@@ -8,10 +8,9 @@ import pandas as pd
 
 from ztfpsf.compare.fits import NEAR_MINIMUM, REFERENCE, Fit, group_by_model, measure_speeds
 from ztfpsf.compare.parameters import core_chi2, find_bins, find_reserved
-from ztfpsf.quality import Bin, format_chi2
+from ztfpsf.quality import PIXEL_ARCSEC, Bin, format_chi2
 
 WIDTH = 100
-PIXEL_ARCSEC = 1.012  # ZTF: Bellm et al. 2019, PASP 131, 018002
 
 
 def make_summary(fits: Sequence[Fit], unit: str) -> str:
