@@ -76,6 +76,8 @@ def test_good_image_is_finished_although_others_fail(finished) -> None:
         f"{fit}/{GOOD}_stars.parquet",
         f"{fit}/{GOOD}_psf.fits",
         f"plot_psf/gaussian/gauss_newton/{GOOD}_residuals.png",
+        f"validate_psf/gaussian/gauss_newton/{GOOD}_images.parquet",
+        f"validate_psf/gaussian/gauss_newton/{GOOD}_validation.png",
         f"compare_fits/{GOOD}_parameters.csv",
         f"compare_fits/{GOOD}_summary.txt",
     } <= made
@@ -84,6 +86,33 @@ def test_good_image_is_finished_although_others_fail(finished) -> None:
     assert len(stars) > 30
     assert stars["core_chi2"].median() == pytest.approx(1.0, abs=0.15)
     assert stars["fwhm_px"].iloc[0] == pytest.approx(0.9 * 2.3548, rel=0.01)
+
+
+def test_perfect_psf_is_good(finished) -> None:
+    workflow, _ = finished
+    folder = workflow.directory / "results" / "validate_psf" / "gaussian" / "gauss_newton"
+    row = pd.read_parquet(folder / f"{GOOD}_images.parquet").iloc[0]
+    # A small image: its few reserved stars are the one thing against it.
+    assert row["verdict"] in ("good", "usable"), row["reason"]
+    assert row["reason"].count(";") == 0
+    assert abs(row["size_residual"]) < 3 * row["size_residual_error"]
+    assert row["fwhm_px"] == pytest.approx(2.3548 * np.hypot(0.9, 12**-0.5), rel=0.01)
+
+
+def test_bad_images_get_a_verdict_where_failures_are_allowed(finished) -> None:
+    workflow, _ = finished
+    sheet = workflow.write_sheet(
+        [_row(workflow, name) for name in (GOOD, TRUNCATED, SATURATED)], "some.csv"
+    )
+    target = f"results/validate_psf/gaussian/gauss_newton/{CCD}_images.parquet"
+    flags = (*options(workflow.directory), "--config", sheet, "max_failed_fraction=1")
+    run = workflow.run(*flags, targets=[target])
+    assert run.returncode == 0, run.text
+    rows = pd.read_parquet(workflow.directory / target).set_index("image")
+    assert rows.loc[GOOD, "verdict"] != "bad"
+    for name, sentence in ((TRUNCATED, "not a complete FITS file"), (SATURATED, "_q4")):
+        assert rows.loc[name, "verdict"] == "bad"
+        assert sentence in rows.loc[name, "reason"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from workflow_copy import QUADRANT, ROOT, Workflow, copy_workflow
 
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 FITS = CONFIG["compare_fits"]["fits"]
-PICTURES = {"plot_psf": len({fit["model"] for fit in FITS}), "compare_fits": 1}
+N_MODELS = len({fit["model"] for fit in FITS})
+PICTURES = {"plot_psf": N_MODELS, "validate_psf": N_MODELS, "compare_fits": 1}
 REFIT = {"fit_psf": len(FITS), **PICTURES}
 
 
@@ -54,6 +55,7 @@ def test_second_run_has_nothing_to_do(done: Workflow) -> None:
         ("psf/problem.py", REFIT),
         ("psf/models/_elliptical.py", REFIT),
         ("plots/__init__.py", PICTURES),
+        ("validation/verdict.py", {"validate_psf": N_MODELS}),
         ("sheet.py", {}),
     ],
 )
@@ -69,7 +71,8 @@ def test_edited_model_refits_that_model(done: Workflow) -> None:
     n_gaussian = sum(fit["model"] == "gaussian" for fit in FITS)
     with edited(done.base / "scripts" / "ztfpsf" / "psf" / "models" / "gaussian.py"):
         run = done.dry_run()
-    assert run.jobs == {"fit_psf": n_gaussian, "plot_psf": 1, "compare_fits": 1, "all": 1}
+    once = ("plot_psf", "validate_psf", "compare_fits", "all")
+    assert run.jobs == {"fit_psf": n_gaussian, **dict.fromkeys(once, 1)}
 
 
 @pytest.mark.parametrize("kind", ["models", "optimisers"])
@@ -85,7 +88,8 @@ def test_new_plugin_refits_nothing(done: Workflow, kind: str) -> None:
         ("device: auto", "device: cpu", {}),
         ("learning_rate: ", "learning_rate: 1", {"fit_psf": 1, "compare_fits": 1, "all": 1}),
         ("degree: 2", "degree: 1", {**REFIT, "all": 1}),
-        ("stars_per_bin: 3", "stars_per_bin: 2", {"plot_psf": PICTURES["plot_psf"], "all": 1}),
+        ("stars_per_bin: 3", "stars_per_bin: 2", {"plot_psf": N_MODELS, "all": 1}),
+        ("max_fwhm_px: [4.0", "max_fwhm_px: [3.0", {"validate_psf": N_MODELS, "all": 1}),
         ("image_format: png", "image_format: pdf", {**PICTURES, "all": 1}),
     ],
     ids=lambda value: value.split(":")[0] if isinstance(value, str) else "",

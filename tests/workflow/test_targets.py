@@ -8,8 +8,10 @@ from workflow_copy import EXPOSURE, QUADRANT, ROOT, Workflow
 
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 FITS = CONFIG["compare_fits"]["fits"]
+N_MODELS = len({fit["model"] for fit in FITS})
 FIT = f"results/fit_psf/moffat/gauss_newton/{QUADRANT}"
 PLOT = f"results/plot_psf/moffat/gauss_newton/{QUADRANT}"
+VALIDATION = f"results/validate_psf/moffat/gauss_newton/{QUADRANT}"
 COMPARISON = f"results/compare_fits/{QUADRANT}"
 STARS = {"fetch_sample": 1, "select_stars": 1}
 STAMPS = {**STARS, "cut_stamps": 1}
@@ -25,7 +27,8 @@ def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) ->
     assert run.jobs == {
         **STAMPS,
         "fit_psf": len(FITS),
-        "plot_psf": len({fit["model"] for fit in FITS}),
+        "plot_psf": N_MODELS,
+        "validate_psf": N_MODELS,
         "compare_fits": 1,
         "all": 1,
     }, run.text
@@ -33,7 +36,8 @@ def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) ->
 
 def test_minimal_configuration(workflow: Workflow) -> None:
     run = workflow.dry_run("--configfile", str(workflow.base / "config" / "minimal.yaml"))
-    assert run.jobs == {**STAMPS, "fit_psf": 2, "plot_psf": 1, "compare_fits": 1, "all": 1}
+    once = ("plot_psf", "validate_psf", "compare_fits", "all")
+    assert run.jobs == {**STAMPS, "fit_psf": 2, **dict.fromkeys(once, 1)}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,19 @@ def test_minimal_configuration(workflow: Workflow) -> None:
         (
             [f"{PLOT}_{x}.png" for x in ("residuals", "chi2", "star")],
             {**STAMPS, "fit_psf": 1, "plot_psf": 1},
+        ),
+        (
+            [
+                f"{VALIDATION}_{x}"
+                for x in (
+                    "images.parquet",
+                    "stars.parquet",
+                    "rho.parquet",
+                    "validation.png",
+                    "validation.txt",
+                )
+            ],
+            {**STAMPS, "fit_psf": 1, "validate_psf": 1},
         ),
         (
             [

@@ -64,6 +64,12 @@ def _format(pattern: str, value: float) -> str:
     return pattern.format(value) if np.isfinite(value) else "-"
 
 
+def _with_error(row: pd.Series, name: str, pattern: str) -> str:
+    """The columns that `name` stands for with "" and with "_error" in its braces."""
+    value, error = row[name.format("")], row[name.format("_error")]
+    return pattern.format(value, error) if np.isfinite([value, error]).all() else "-"
+
+
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as they need be, the first one to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
@@ -85,8 +91,7 @@ def _describe_bins(row: pd.Series, bins: Sequence[Bin]) -> str:
                 _format("{:.2f}", row[f"core_chi2_{name}"]),
                 _format("{:.2f}", row[f"chi2_per_dof_{name}"]),
                 *(
-                    _format("{:+.4f}", row[f"{kind}_residual_{name}"])
-                    + _format(" +- {:.4f}", row[f"{kind}_residual_error_{name}"])
+                    _with_error(row, f"{kind}_residual{{}}_{name}", "{:+.4f} +- {:.4f}")
                     for kind in ("size", "g1", "g2")
                 ),
             ]
@@ -104,8 +109,7 @@ def _describe_apertures(row: pd.Series) -> str:
         [
             f"{diameter} px",
             _format("{:+.1f}", row[f"psf_minus_ap_{diameter}px_mmag"]),
-            _format("{:+.1f}", row[f"corrected_{diameter}px_mmag"])
-            + _format(" +- {:.1f}", row[f"corrected_error_{diameter}px_mmag"]),
+            _with_error(row, f"corrected{{}}_{diameter}px_mmag", "{:+.1f} +- {:.1f}"),
             _format("{:+.1f}", row[f"apcor_{diameter}px_mmag"]),
             _format("{:+.1f}", row[f"minus_apcor_{diameter}px_mmag"]),
         ]
