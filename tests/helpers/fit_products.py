@@ -89,6 +89,10 @@ def make_products(folder: Path, images: tuple[str, ...] = IMAGES[:1], n: int = 3
     data = model + rng.standard_normal(model.shape) * np.sqrt(variance)
     mask = np.zeros(model.shape, np.uint8)
     mask[:, 0, 0] = 1
+    stars["flux_error_adu"] = 1 / np.sqrt((psf**2 / variance).sum(axis=(1, 2)))
+    stars["background_error_adu"] = np.sqrt(variance[:, 0, 0] / SIZE**2)
+    stars["chi2"] = ((data - model) ** 2 / variance).sum(axis=(1, 2))
+    stars["dof"] = SIZE**2 - 4
     stars["core_chi2"] = ((data - model) ** 2 / variance)[:, 3:12, 3:12].mean(axis=(1, 2))
     blank = {str: "ok", float: 1.0, int: 0}
     rows = [
@@ -109,6 +113,7 @@ def make_products(folder: Path, images: tuple[str, ...] = IMAGES[:1], n: int = 3
     ]
     write_stamps(cubes, paths[0], provenance)
     write_table(stars, paths[1], provenance)
-    write_table(pd.DataFrame({"image": images, "status": "ok"}), paths[2], provenance)
+    counts = {"n_stars": n, "n_rejected": 0, "clipped_fraction": 0.0}
+    write_table(pd.DataFrame({"image": images, "status": "ok", **counts}), paths[2], provenance)
     write_psfs([make_psf(image) for image in images], "moffat", paths[3], provenance)
     return Products(*paths, stars, cubes, model)

@@ -12,8 +12,11 @@ import galsim
 import numpy as np
 from scipy.ndimage import convolve1d
 
-KERNEL = np.array([0.25, 0.5, 0.25])
-KERNEL_VARIANCE_PX2 = 0.5  # of KERNEL, along each axis
+# A Gaussian of 0.7 px: moments of Gaussians add, also adaptive ones.
+_STEPS = np.arange(-4, 5)
+KERNEL = np.exp(-0.5 * (_STEPS / 0.7) ** 2)
+KERNEL /= KERNEL.sum()
+KERNEL_VARIANCE_PX2 = float(KERNEL @ _STEPS**2)  # along each axis
 FIRST_SIGMAS_PX = (1.2, 3.0)  # HSM's first guess; the second one if the first fails
 MAX_SHIFT_PX = 1.0  # a centroid further from the fitted position is not the star's
 STEP = 0.01  # of the derivatives, relative to the moments
@@ -87,7 +90,7 @@ def _measure(stamp: np.ndarray, x_px: float, y_px: float) -> tuple[float, ...]:
             break
     centroid = found.moments_centroid
     shift = np.hypot(centroid.x - x_px, centroid.y - y_px)
-    if found.error_message or not shift <= MAX_SHIFT_PX:
+    if found.error_message or not shift <= MAX_SHIFT_PX or not found.moments_amp > 0:
         return (np.nan,) * len(Moments._fields)
     e1, e2 = found.observed_shape.e1, found.observed_shape.e2
     size = 2.0 * found.moments_sigma**2 / np.sqrt(1.0 - e1**2 - e2**2)
