@@ -74,7 +74,7 @@ def _median(values: pd.Series) -> float:
 
 def find_sky(stars: pd.DataFrame, camera: Mapping[str, Any]) -> dict[str, float]:
     """Zero point of the PSF fluxes in the catalogue's magnitudes, and the sky's brightness."""
-    lit = stars[stars["flux_adu"] > 0]
+    lit = stars[(stars["flux_adu"] > 0) & (stars["moments"] == "ok")]
     zero_point = _median(lit["mag"] + 2.5 * np.log10(lit["flux_adu"]))
     sky = camera["sky_adu"] / PIXEL_ARCSEC**2
     brightness = zero_point - 2.5 * np.log10(sky) if sky > 0 else np.nan
