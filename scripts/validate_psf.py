@@ -12,7 +12,7 @@ from ztfpsf.plots.style import save, styled
 from ztfpsf.plots.validation import draw_validation
 from ztfpsf.psf.device import configure
 from ztfpsf.quality import Bin, magnitude_bins
-from ztfpsf.stamps import read_stamps
+from ztfpsf.stamps import Stamps, read_stamps
 from ztfpsf.validation.image import Settings, measurable, summarise
 from ztfpsf.validation.report import make_report
 from ztfpsf.validation.rho import find_rho, make_empty_rho
@@ -50,11 +50,9 @@ def validate_psf(
     )
     # A thousand stamps: a GPU is not worth waiting for.
     configure("cpu")
-    from ztfpsf.psf.drawn import draw
-
     stamps = read_stamps(path_to_stamps)
     fitted = usable(measured(pd.read_parquet(path_to_fitted_stars)))
-    stars = measure_stars(draw(stamps, fitted, path_to_psf), chosen.aperture_diameters_px)
+    stars = measure_images(stamps, fitted, path_to_psf, chosen.aperture_diameters_px)
     bins = magnitude_bins(stars["mag"])
     fits = pd.read_parquet(path_to_fitted_images)
     images = judge_images(stars, fits, stamps.images, bins, chosen, limits)
@@ -69,6 +67,19 @@ def validate_psf(
     with styled():
         save(draw_validation(stars, images, rho, chosen, title), path_to_picture)
     write_table(images, path_to_images, provenance)
+
+
+def measure_images(
+    stamps: Stamps, fitted: pd.DataFrame, path_to_psf: str, diameters_px: Sequence[float]
+) -> pd.DataFrame:
+    """The measured stars of all images, image by image: an exposure is 64 of them."""
+    from ztfpsf.psf.drawn import draw
+
+    parts = [fitted[fitted["image"] == image] for image in fitted["image"].unique()]
+    tables = [
+        measure_stars(draw(stamps, part, path_to_psf), diameters_px) for part in parts or [fitted]
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def judge_images(
