@@ -7,14 +7,25 @@ factors give the covariance of every parameter, marginalised over all others
 (Triggs et al. 2000, "Bundle adjustment", section 6).
 """
 
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from ztfpsf.psf.problem import N_STAR_PARAMETERS, Parameters, Stars, star_psf, star_shapes
+from ztfpsf.psf.grid import REACH, band, dense, get_grid, respond
+from ztfpsf.psf.problem import (
+    N_STAR_PARAMETERS,
+    GridTerms,
+    Parameters,
+    Stars,
+    free_coefficients,
+    make_prior,
+    prior_chi2,
+    star_psf,
+    star_shapes,
+)
 
 
 class Normal(NamedTuple):
@@ -43,17 +54,28 @@ class Covariance(NamedTuple):
     star_shape: Array  # (n, 4, m)
 
 
-def star_gram(model: ModuleType, star: Array, shape: Array, data: Array, weight: Array) -> Array:
-    """Weighted products of the columns (x, y, flux, background, shape..., residual) of one star."""
-    size_px = data.shape[-1]
+class StarProducts(NamedTuple):
+    """Weighted products of the derivatives of one star's pixels."""
 
-    def psf(position_and_shape: Array) -> tuple[Array, Array]:
-        stamp = star_psf(model, position_and_shape[:2], position_and_shape[2:], size_px)
+    gram: Array  # (4 + K + 1, 4 + K + 1): x, y, flux, background, shape..., residual
+    response: Array | None  # (4 + K + 1, G) of the same with the grid's nodes
+
+
+def star_products(
+    model: Any, star: Array, shape: Array, data: Array, weight: Array
+) -> StarProducts:
+    """The share of one star in the normal equations, but for the grid with itself."""
+    size_px = data.shape[-1]
+    k = len(model.Shape._fields)
+
+    def psf(position_and_profile: Array) -> tuple[Array, Array]:
+        local = jnp.concatenate([position_and_profile[2:], shape[k:]])
+        stamp = star_psf(model, position_and_profile[:2], local, size_px)
         return stamp, stamp
 
-    derivative, stamp = jax.jacfwd(psf, has_aux=True)(jnp.concatenate([star[:2], shape]))
+    derivative, stamp = jax.jacfwd(psf, has_aux=True)(jnp.concatenate([star[:2], shape[:k]]))
     derivative = star[2] * jnp.moveaxis(derivative, -1, 0)
-    columns = jnp.concatenate(
+    images = jnp.concatenate(
         [
             derivative[:2],
             stamp[None],
@@ -61,30 +83,128 @@ def star_gram(model: ModuleType, star: Array, shape: Array, data: Array, weight:
             derivative[2:],
             (data - star[2] * stamp - star[3])[None],
         ]
-    ).reshape(-1, size_px * size_px)
-    return (columns * weight.ravel()) @ columns.T
-
-
-def normal_equations(model: ModuleType, parameters: Parameters, stars: Stars, batch: int) -> Normal:
-    """Normal equations of one problem; stars are worked on `batch` at a time to stay in cache."""
-    shapes = star_shapes(parameters, stars)
-    gram = jax.lax.map(
-        lambda star: star_gram(model, *star),
-        (parameters.star, shapes, stars.data, stars.weight),
-        batch_size=batch,
     )
-    n, k = shapes.shape
-    s, basis = N_STAR_PARAMETERS, stars.basis
-    m = k * basis.shape[1]
-    local = gram[:, s : s + k, s : s + k]
+    weighted = images * weight
+    flat = (len(images), -1)
+    gram = weighted.reshape(flat) @ images.reshape(flat).T
+    grid = get_grid(model)
+    if grid is None:
+        return StarProducts(gram, None)
+    return StarProducts(gram, respond(grid, star[2] * weighted, star[0], star[1]))
+
+
+def products_with_coefficients(
+    model: Any, products: StarProducts, basis: Array, grid: GridTerms | None
+) -> Array:
+    """Products of each star with the shape and grid coefficients, (n, 4 + K + 1, m).
+
+    `products` and `basis` (n, B) have the leading axis `star`; `response` is that of the modes.
+    """
+    first, last = N_STAR_PARAMETERS, -1
+    n, rows = products.gram.shape[:2]
+    free = free_coefficients(model, basis.shape[1])
+    of_profile = jnp.einsum("nsk,nb,kb->nskb", products.gram[:, :, first:last], basis, free)
+    of_profile = of_profile.reshape(n, rows, -1)
+    if grid is None:
+        return of_profile
+    of_grid = jnp.einsum("nsg,nc->nsgc", products.response, grid.basis)
+    return jnp.concatenate([of_profile, of_grid.reshape(n, rows, -1)], axis=2)
+
+
+def all_products(model: Any, star: Array, shapes: Array, stars: Stars, batch: int) -> StarProducts:
+    """StarProducts of all stars, `batch` at a time to stay in cache, with the response of modes."""
+
+    def one(chunk: tuple[Array, ...]) -> StarProducts:
+        products = star_products(model, *chunk)
+        if stars.grid is None:
+            return products
+        return products._replace(response=products.response @ stars.grid.modes)
+
+    chunks = (star, shapes, stars.data, stars.weight)
+    return jax.lax.map(one, chunks, batch_size=batch)
+
+
+def normal_equations(model: Any, parameters: Parameters, stars: Stars, batch: int) -> Normal:
+    """Normal equations of one problem, priors included."""
+    shapes = star_shapes(model, parameters, stars)
+    products = all_products(model, parameters.star, shapes, stars, batch)
+    gram, basis = products.gram, stars.basis
+    s, k = N_STAR_PARAMETERS, parameters.shape.shape[0]
+    rows = products_with_coefficients(model, products, basis, stars.grid)
+    free = free_coefficients(model, basis.shape[1])
+    corner = jnp.einsum("nkm,nb,kb->kbm", rows[:, s : s + k], basis, free)
+    corner = corner.reshape(parameters.shape.size, -1)
+    if parameters.grid is not None:
+        of_grid = _grid_corner(model, parameters, stars, batch)
+        below = jnp.concatenate([corner[:, parameters.shape.size :].T, of_grid], axis=1)
+        corner = jnp.concatenate([corner, below])
+    prior = make_prior(model, parameters, stars)
+    precision = flatten(prior.precision)
     return Normal(
-        chi2=jnp.sum(gram[:, -1, -1]),
+        chi2=jnp.sum(gram[:, -1, -1]) + prior_chi2(parameters, prior),
         star=gram[:, :s, :s],
-        border=jnp.einsum("nsk,nb->nskb", gram[:, :s, s : s + k], basis).reshape(n, s, m),
-        corner=jnp.einsum("nkl,nb,nc->kblc", local, basis, basis).reshape(m, m),
+        border=rows[:, :s],
+        corner=corner + jnp.diag(precision),
         star_gradient=gram[:, :s, -1],
-        shape_gradient=jnp.einsum("nk,nb->kb", gram[:, s : s + k, -1], basis).ravel(),
+        shape_gradient=jnp.sum(rows[:, -1], axis=0)
+        - precision * (flatten(parameters) - flatten(prior.mean)),
     )
+
+
+def without_profile(normal: Normal, n_profile: int) -> Normal:
+    """The same equations with the first `n_profile` coefficients, the profile's, held."""
+    free = jnp.arange(len(normal.shape_gradient)) >= n_profile
+    return normal._replace(
+        border=normal.border * free,
+        corner=normal.corner * free[:, None] * free,
+        shape_gradient=normal.shape_gradient * free,
+    )
+
+
+def flatten(parameters: Parameters) -> Array:
+    """Shape and grid coefficients in the order of the normal equations, (m,)."""
+    if parameters.grid is None:
+        return parameters.shape.ravel()
+    return jnp.concatenate([parameters.shape.ravel(), parameters.grid.ravel()])
+
+
+def unflatten(star: Array, coefficients: Array, like: Parameters) -> Parameters:
+    """The inverse of `flatten`."""
+    shape, grid = jnp.split(coefficients, [like.shape.size])
+    return Parameters(
+        star,
+        shape.reshape(like.shape.shape),
+        None if like.grid is None else grid.reshape(like.grid.shape),
+    )
+
+
+def _grid_corner(model: Any, parameters: Parameters, stars: Stars, batch: int) -> Array:
+    """Normal matrix of the grid coefficients with themselves, (M C, M C)."""
+    grid, terms = get_grid(model), stars.grid
+    n, n_terms = terms.basis.shape
+    first, second = np.triu_indices(n_terms)
+
+    def add_stars(total: Array, chunk: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        star, weight, basis = chunk
+        bands = jax.vmap(lambda p, w: band(grid, p[2] ** 2 * w, p[0], p[1]))(star, weight)
+        pairs = basis[:, first] * basis[:, second]
+        return total + pairs.T @ bands.reshape(len(star), -1), None
+
+    n_chunks = -(-n // batch)
+
+    def chunked(leaf: Array) -> Array:
+        filled = jnp.concatenate([leaf, jnp.zeros((n_chunks * batch - n, *leaf.shape[1:]))])
+        return filled.reshape(n_chunks, batch, *leaf.shape[1:])
+
+    leaves = tuple(chunked(leaf) for leaf in (parameters.star, stars.weight, terms.basis))
+    n_couplings = ((REACH + 1) * grid.width) ** 2
+    bands, _ = jax.lax.scan(add_stars, jnp.zeros((len(first), n_couplings)), leaves)
+    modes = terms.modes
+    pairs = jax.lax.map(lambda nodes: modes.T @ dense(grid, nodes[None])[0] @ modes, bands)
+    n_modes = modes.shape[1]
+    blocks = jnp.zeros((n_terms, n_terms, n_modes, n_modes))
+    blocks = blocks.at[first, second].set(pairs).at[second, first].set(pairs)
+    return jnp.transpose(blocks, (2, 0, 3, 1)).reshape(n_modes * n_terms, -1)
 
 
 def _equilibrate(normal: Normal, damping: Array) -> tuple[Normal, Array, Array]:
@@ -107,18 +227,18 @@ def _equilibrate(normal: Normal, damping: Array) -> tuple[Normal, Array, Array]:
     return scaled, star_scale, shape_scale
 
 
-def solve(normal: Normal, damping: Array, coefficients_shape: tuple[int, int]) -> Step:
+def solve(normal: Normal, damping: Array, like: Parameters) -> Step:
     """Step of Levenberg-Marquardt with Marquardt's scaled damping; damping 0 is Gauss-Newton."""
     scaled, star_scale, shape_scale = _equilibrate(normal, damping)
     right = jnp.concatenate([scaled.border, scaled.star_gradient[..., None]], axis=-1)
-    eliminated = jnp.linalg.solve(scaled.star, right)  # A^-1 [B, g]
+    eliminated = jnp.linalg.inv(scaled.star) @ right  # A^-1 [B, g]
     schur = scaled.corner - jnp.einsum("nsm,nsp->mp", scaled.border, eliminated[..., :-1])
     gradient = scaled.shape_gradient - jnp.einsum("nsm,ns->m", scaled.border, eliminated[..., -1])
     shape_step = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(schur), gradient)
     star_step = eliminated[..., -1] - eliminated[..., :-1] @ shape_step
     decrease = jnp.sum(star_step * scaled.star_gradient) + shape_step @ scaled.shape_gradient
     return Step(
-        Parameters(star_step * star_scale, (shape_step * shape_scale).reshape(coefficients_shape)),
+        unflatten(star_step * star_scale, shape_step * shape_scale, like),
         decrease,
     )
 
@@ -131,6 +251,9 @@ def covariance(normal: Normal) -> Covariance:
     schur = scaled.corner - jnp.einsum("nsm,nsp->mp", scaled.border, eliminated)
     shape = jnp.linalg.inv(schur)
     shape = 0.5 * (shape + shape.T)
+    # Coefficients that are held at 0 have no error.
+    known = jnp.diagonal(normal.corner) > 0
+    shape = shape * known[:, None] * known
     star_shape = -eliminated @ shape
     star = inverse - jnp.einsum("nsm,ntm->nst", star_shape, eliminated)
     return Covariance(

@@ -7,21 +7,25 @@ answer the same question, and their answers can be compared.
 
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ztfpsf.errors import InputError
 from ztfpsf.psf.arrow import Covariance, covariance, normal_equations, solve
 from ztfpsf.psf.clock import Clock, compile_clock
+from ztfpsf.psf.grid import get_grid
 from ztfpsf.psf.image import (
     FitSettings,
+    FluxRange,
     ImageStamps,
     choose_degree,
     make_problem,
     pad,
+    pad_stars,
     padded_size,
     star_basis,
 )
@@ -31,6 +35,7 @@ from ztfpsf.psf.robust import (
     Cleaned,
     clean,
     is_core,
+    local_shapes,
     mean_of,
     refit_stars,
     require_stars,
@@ -40,12 +45,23 @@ from ztfpsf.psf.star_fit import draw_stars, star_covariances
 EDM_TOLERANCE = 0.01  # expected decrease of chi2 that is left; the same for all optimisers
 
 
+class GridFit(NamedTuple):
+    """The residual grid of a PSF. G = nodes, C = terms of field position and flux."""
+
+    nodes: np.ndarray  # (G, C)
+    error: np.ndarray  # (G, C)
+    flux_range: FluxRange
+    precision: np.ndarray  # (C,) of the prior, as the evidence asks
+    n_effective: np.ndarray  # (groups,) coefficients that the data determine
+
+
 class ImageFit(NamedTuple):
     """Result for one image; arrays over all its n stars, fitted, reserved and rejected."""
 
     degree: int
     coefficients: np.ndarray  # (K, B) of the PSF
     coefficients_covariance: np.ndarray  # (K B, K B)
+    grid: GridFit | None
     star: np.ndarray  # (n, 4): x, y from the stamp's centre, flux, background
     star_covariance: np.ndarray  # (n, 4, 4)
     shape: np.ndarray  # (n, K)
@@ -74,13 +90,11 @@ class Judgement(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
-def _judge(model: ModuleType, stars: Stars, parameters: Parameters, batch: Batch) -> Judgement:
-    coefficients_shape = parameters.shape.shape[1:]
-
+def _judge(model: Any, stars: Stars, parameters: Parameters, batch: Batch) -> Judgement:
     def judge_one(stars_and_parameters: tuple[Stars, Parameters]) -> Judgement:
         one_stars, one_parameters = stars_and_parameters
         normal = normal_equations(model, one_parameters, one_stars, batch.stars)
-        edm = solve(normal, jnp.zeros(()), coefficients_shape).chi2_decrease
+        edm = solve(normal, jnp.zeros(()), one_parameters).chi2_decrease
         return Judgement(covariance(normal), edm)
 
     return jax.lax.map(judge_one, (stars, parameters), batch_size=batch.problems)
@@ -95,7 +109,8 @@ class Fitted(NamedTuple):
     """Shape of the PSF and parameters of the fitted stars."""
 
     coefficients: np.ndarray  # (K, B)
-    coefficients_covariance: np.ndarray  # (K B, K B)
+    modes: np.ndarray | None  # (M, C) coefficients of the grid's modes
+    covariance: np.ndarray  # (m, m) of both
     star: np.ndarray  # (n_fitted, 4)
     star_covariance: np.ndarray  # (n_fitted, 4, 4)
     shape: np.ndarray  # (n_fitted, K)
@@ -105,15 +120,21 @@ class Fitted(NamedTuple):
 def _field_result(solution: Solution, judgement: Judgement, basis: np.ndarray) -> Fitted:
     n = len(basis)
     coefficients = np.asarray(solution.parameters.shape[0])
-    coefficients_covariance = np.asarray(judgement.covariance.shape[0])
+    covariance = np.asarray(judgement.covariance.shape[0])
+    grid = solution.parameters.grid
     return Fitted(
         coefficients,
-        coefficients_covariance,
+        None if grid is None else np.asarray(grid[0]),
+        covariance,
         np.asarray(solution.parameters.star[0])[:n],
         np.asarray(judgement.covariance.star[0])[:n],
         basis @ coefficients.T,
-        propagate(coefficients_covariance, basis),
+        propagate(_profile_part(covariance, coefficients), basis),
     )
+
+
+def _profile_part(covariance: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    return covariance[: coefficients.size, : coefficients.size]
 
 
 def _per_star_result(solution: Solution, judgement: Judgement, basis: np.ndarray) -> Fitted:
@@ -122,6 +143,7 @@ def _per_star_result(solution: Solution, judgement: Judgement, basis: np.ndarray
     coefficients, coefficients_covariance = fit_field(shape, shape_covariance, basis)
     return Fitted(
         coefficients,
+        None,
         coefficients_covariance,
         np.asarray(solution.parameters.star)[:, 0],
         np.asarray(judgement.covariance.star)[:, 0],
@@ -162,7 +184,7 @@ def fit_field(
 
 
 def fit_image(
-    model: ModuleType,
+    model: Any,
     optimiser: ModuleType,
     options: tuple,
     stamps: ImageStamps,
@@ -174,12 +196,22 @@ def fit_image(
     """
     n_candidates = int((~stamps.is_reserved).sum())
     require_stars(n_candidates)
+    if settings.shape == "per_star" and get_grid(model) is not None:
+        raise InputError(
+            "config key fit_psf.shape is per_star, and no single star defines a pixel grid: "
+            "set it to field, or take a model without grid."
+        )
     degree = choose_degree(settings.degree, n_candidates)
+    settings = settings._replace(
+        grid=settings.grid._replace(degree=min(settings.grid.degree, degree))
+    )
     cleaned = clean(model, stamps, degree, settings)
     is_fitted = cleaned.is_usable & ~stamps.is_reserved
     require_stars(int(is_fitted.sum()))
     weight = cleaned.good / cleaned.variance
-    problem = make_problem(model, stamps, is_fitted, weight, cleaned.start, degree, settings)
+    problem = make_problem(
+        model, stamps, is_fitted, weight, cleaned.start, degree, settings, cleaned.grid
+    )
     with compile_clock() as clock:
         solution = jax.block_until_ready(optimiser.solve(problem, options))
     judgement = judge(problem, solution)
@@ -190,7 +222,8 @@ def fit_image(
     return ImageFit(
         degree=degree,
         coefficients=fitted.coefficients,
-        coefficients_covariance=fitted.coefficients_covariance,
+        coefficients_covariance=_profile_part(fitted.covariance, fitted.coefficients),
+        grid=_grid_result(cleaned, fitted),
         loss_history=sum_histories(np.asarray(solution.loss_history)),
         iterations=int(np.max(np.asarray(solution.iterations))),
         clock=clock,
@@ -198,6 +231,24 @@ def fit_image(
         n_problems=len(edm),
         n_not_converged=int(np.sum(~(edm < EDM_TOLERANCE))),
         **stars,
+    )
+
+
+def _grid_result(cleaned: Cleaned, fitted: Fitted) -> GridFit | None:
+    if fitted.modes is None:
+        return None
+    modes, n_profile = cleaned.grid.modes, fitted.coefficients.size
+    n_modes, n_terms = fitted.modes.shape
+    blocks = fitted.covariance[n_profile:, n_profile:].reshape(n_modes, n_terms, n_modes, n_terms)
+    variance = [
+        np.einsum("gm,gm->g", modes @ blocks[:, term, :, term], modes) for term in range(n_terms)
+    ]
+    return GridFit(
+        nodes=modes @ fitted.modes,
+        error=np.sqrt(np.maximum(variance, 0.0)).T,
+        flux_range=cleaned.flux_range,
+        precision=cleaned.grid.precision,
+        n_effective=cleaned.n_effective,
     )
 
 
@@ -212,7 +263,7 @@ def sum_histories(histories: np.ndarray) -> np.ndarray:
 
 
 def _all_stars(
-    model: ModuleType,
+    model: Any,
     stamps: ImageStamps,
     cleaned: Cleaned,
     is_fitted: np.ndarray,
@@ -223,15 +274,17 @@ def _all_stars(
     """The star fields of ImageFit: fitted stars as the fit left them, the others in its PSF."""
     basis = star_basis(stamps, degree)
     weight = cleaned.good / cleaned.variance
-    shape = basis @ fitted.coefficients.T
-    shape_covariance = propagate(fitted.coefficients_covariance, basis)
-    star, models = refit_stars(model, stamps, cleaned.star, shape, weight, settings.batch.stars)
-    star_covariance = _padded_covariances(
-        model, stamps, star, shape, weight, shape_covariance, settings.batch.stars
-    )
+    best = Parameters(cleaned.star, fitted.coefficients, fitted.modes)
+    local = np.array(local_shapes(model, stamps, degree, best, cleaned.grid))
+    star, models = refit_stars(model, stamps, cleaned.star, local, weight, settings.batch.stars)
+    stars = Stars(stamps.data, weight, basis, cleaned.grid)
+    star_covariance = _covariances(model, star, local, stars, fitted.covariance, settings)
+    shape = local[:, : fitted.shape.shape[1]].copy()
+    shape_covariance = propagate(_profile_part(fitted.covariance, fitted.coefficients), basis)
     shape[is_fitted], shape_covariance[is_fitted] = fitted.shape, fitted.shape_covariance
     star[is_fitted], star_covariance[is_fitted] = fitted.star, fitted.star_covariance
-    models[is_fitted] = _draw(model, star[is_fitted], shape[is_fitted], stamps, settings)
+    local[:, : shape.shape[1]] = shape
+    models[is_fitted] = _draw(model, star[is_fitted], local[is_fitted], stamps, settings)
     variance = cleaned.variance
     squared = (stamps.data - models) ** 2 / variance
     # Clipped against the model, the core would look the better the worse the model: only what
@@ -255,23 +308,22 @@ def _all_stars(
     }
 
 
-def _padded_covariances(
-    model: ModuleType,
-    stamps: ImageStamps,
+def _covariances(
+    model: Any,
     star: np.ndarray,
-    shape: np.ndarray,
-    weight: np.ndarray,
-    shape_covariance: np.ndarray,
-    batch: int,
+    local: np.ndarray,
+    stars: Stars,
+    covariance: np.ndarray,
+    settings: FitSettings,
 ) -> np.ndarray:
     size = padded_size(len(star))
-    arrays = (star, shape, stamps.data, weight, shape_covariance)
-    padded = [pad(np.asarray(array, float), size) for array in arrays]
-    return np.array(star_covariances(model, *padded, min(batch, size)))[: len(star)]
+    padded = (pad(star, size), pad(local, size), pad_stars(stars, size))
+    batch = min(settings.batch.stars, size)
+    return np.array(star_covariances(model, *padded, covariance, batch))[: len(star)]
 
 
 def _draw(
-    model: ModuleType,
+    model: Any,
     star: np.ndarray,
     shape: np.ndarray,
     stamps: ImageStamps,

@@ -1,13 +1,22 @@
 """The stars of one image, as the fits see them, and how they become a problem."""
 
-from types import ModuleType
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ztfpsf.psf.problem import Batch, Parameters, Problem, Stars, field_basis
+from ztfpsf.psf.grid import Grid
+from ztfpsf.psf.problem import (
+    Batch,
+    GridTerms,
+    Parameters,
+    Problem,
+    Stars,
+    count_terms,
+    field_basis,
+)
 
 STARS_PER_TERM = 3  # lower the degree of the field polynomial rather than fit noise
 PADDED_SIZES = (16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048)
@@ -41,10 +50,41 @@ class ImageStamps(NamedTuple):
     ny: int
 
 
+class FluxRange(NamedTuple):
+    """Fluxes that the flux terms of a grid are scaled to, ADU."""
+
+    low: float
+    typical: float
+    high: float
+
+
+# Change of the PSF with flux: charge that traps hold back is the same for all stars, so that
+# bright stars see less of it; the brighter-fatter effect grows with flux.
+FLUX_TERMS: dict[str, Callable[[np.ndarray, FluxRange], np.ndarray]] = {
+    "deferred_charge": lambda flux, scale: scale.low / flux,
+    "brighter_fatter": lambda flux, scale: flux / scale.high,
+}
+
+
+class GridSettings(NamedTuple):
+    """The residual grid of models that have one, and what it may depend on."""
+
+    grid: Grid = Grid()
+    degree: int = 1  # of the field polynomial
+    flux_terms: tuple[str, ...] = tuple(FLUX_TERMS)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Number of the precision that each term has: one per degree and per flux term, (C,)."""
+        degrees = [total for total in range(self.degree + 1) for _ in range(total + 1)]
+        return np.array([*degrees, *range(self.degree + 1, self.degree + 1 + len(self.flux_terms))])
+
+
 class FitSettings(NamedTuple):
     """Settings of a fit that are not the optimiser's."""
 
     degree: int = 2
+    grid: GridSettings = GridSettings()
     shape: str = "field"  # one polynomial for the image, or "per_star"
     clipping: Clipping = Clipping()
     batch: Batch = Batch(stars=64, problems=1)
@@ -64,21 +104,25 @@ def padded_size(n: int) -> int:
 
 def choose_degree(degree: int, n_stars: int) -> int:
     """Largest degree up to `degree` with at least STARS_PER_TERM stars per polynomial term."""
-    while degree > 0 and n_stars < STARS_PER_TERM * (degree + 1) * (degree + 2) // 2:
+    while degree > 0 and n_stars < STARS_PER_TERM * count_terms(degree):
         degree -= 1
     return degree
 
 
 def make_problem(
-    model: ModuleType,
+    model: Any,
     stamps: ImageStamps,
     use: np.ndarray,
     weight: np.ndarray,
     start: Parameters,
     degree: int,
     settings: FitSettings,
+    grid: GridTerms | None = None,
 ) -> Problem:
-    """The problem of the stars `use` (bool): one for the image, or one per star."""
+    """The problem of the stars `use` (bool): one for the image, or one per star.
+
+    `weight`, `start.star` and `grid.basis` are those of all stars.
+    """
     n = int(use.sum())
     basis = star_basis(stamps, degree)[use]
     star, data, weight = start.star[use], stamps.data[use], weight[use]
@@ -90,13 +134,39 @@ def make_problem(
         batch = Batch(stars=1, problems=settings.batch.stars)
     else:
         size = padded_size(n)
-        stars = Stars(*(pad(array, size)[None] for array in (data, weight, basis)))
-        parameters = Parameters(pad(star, size)[None], start.shape[None])
+        terms = grid and grid._replace(basis=grid.basis[use])
+        stars = pad_stars(Stars(data, weight, basis, terms), size)
+        parameters = start._replace(star=pad(star, size))
+        stars, parameters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (stars, parameters))
         batch = settings.batch._replace(stars=min(settings.batch.stars, size))
     arrays = jax.tree.map(jnp.asarray, (stars, parameters))
     return Problem(model, *arrays, batch)
 
 
+def pad_stars(stars: Stars, size: int) -> Stars:
+    """The stars of one problem and some without data."""
+    grid = stars.grid and stars.grid._replace(basis=pad(np.asarray(stars.grid.basis), size))
+    arrays = (np.asarray(array, float) for array in (stars.data, stars.weight, stars.basis))
+    return Stars(*(pad(array, size) for array in arrays), grid)
+
+
 def star_basis(stamps: ImageStamps, degree: int) -> np.ndarray:
     """Field polynomial terms at all stars, (n, B)."""
     return field_basis(stamps.x_px, stamps.y_px, stamps.nx, stamps.ny, degree)
+
+
+def measure_flux_range(flux_adu: np.ndarray) -> FluxRange:
+    """Range of fluxes of the fitted stars, without the extremes."""
+    return FluxRange(*(float(f) for f in np.percentile(np.maximum(flux_adu, 1.0), [5, 50, 95])))
+
+
+def grid_basis(
+    field: np.ndarray, flux_adu: np.ndarray, scale: FluxRange, settings: GridSettings
+) -> np.ndarray:
+    """Terms of the grid at stars, (n, C): field polynomial (n, B), then functions of flux.
+
+    Fluxes beyond twice the range count as the end of it: no star tells what happens there.
+    """
+    flux = np.clip(flux_adu, 0.5 * scale.low, 2.0 * scale.high)
+    terms = [FLUX_TERMS[name](flux, scale) for name in settings.flux_terms]
+    return np.column_stack([field[:, : count_terms(settings.degree)], *terms])

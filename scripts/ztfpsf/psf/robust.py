@@ -6,31 +6,48 @@ grows with the star's own light, so that a model that misses the core by some pe
 repaired by removing the core.
 """
 
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from scipy.ndimage import maximum_filter
 
 from ztfpsf.errors import InputError
+from ztfpsf.psf.arrow import Normal, normal_equations
+from ztfpsf.psf.evidence import START_PRECISION, update_precision
+from ztfpsf.psf.grid import get_base, get_grid, make_modes
 from ztfpsf.psf.image import (
     Clipping,
     FitSettings,
+    FluxRange,
     ImageStamps,
+    grid_basis,
     make_problem,
+    measure_flux_range,
     pad,
     padded_size,
     star_basis,
 )
 from ztfpsf.psf.optimisers import gauss_newton
 from ztfpsf.psf.pixels import offsets
-from ztfpsf.psf.problem import Parameters
+from ztfpsf.psf.problem import (
+    GridTerms,
+    Parameters,
+    Problem,
+    Stars,
+    count_terms,
+    field_basis,
+    star_shapes,
+)
 from ztfpsf.psf.star_fit import draw_stars, fit_stars
 from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
 
 CORE_RADIUS_PX = 4.0
 FEWEST_STARS = 3
 MAD_TO_SIGMA = 1.4826
+NITER = 10  # steps of a round; the final fit has as many as it needs
+GRID_ROUNDS = 2
+PIXEL_FWHM_PX = 0.68  # that of a Gaussian with the pixel's variance
 
 
 def model_variance(
@@ -114,6 +131,9 @@ class Cleaned(NamedTuple):
     variance: np.ndarray  # (n, S, S) ADU^2
     is_usable: np.ndarray  # (n,) bool: neither outlier nor short of pixels
     has_pixels: np.ndarray  # (n,) bool
+    grid: GridTerms | None = None  # of all stars
+    flux_range: FluxRange | None = None
+    n_effective: np.ndarray | None = None  # see ztfpsf.psf.evidence
 
 
 def mean_of(values: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -130,7 +150,7 @@ def is_core(size_px: int, star: np.ndarray) -> np.ndarray:
 
 
 def refit_stars(
-    model: ModuleType,
+    model: Any,
     stamps: ImageStamps,
     star: np.ndarray,
     shapes: np.ndarray,
@@ -156,49 +176,183 @@ def require_stars(n: int) -> None:
         )
 
 
-def clean(model: ModuleType, stamps: ImageStamps, degree: int, settings: FitSettings) -> Cleaned:
-    """Find weights, bad pixels and bad stars by rounds of Gauss-Newton."""
-    clipping = settings.clipping
+def clean(model: Any, stamps: ImageStamps, degree: int, settings: FitSettings) -> Cleaned:
+    """Find weights, bad pixels, bad stars and the precision of a grid by rounds of Gauss-Newton.
+
+    A profile alone finds what is not a star; then its grid, if the model has one, looks closer.
+    """
+    settings = settings._replace(shape="field")
+    cleaned = _begin(model, stamps, degree, settings.clipping)
+    best = cleaned.start._replace(star=cleaned.star)
+    for _ in range(settings.clipping.rounds):
+        best = _fit_round(get_base(model), stamps, degree, settings, cleaned, best)
+        cleaned = _reject(get_base(model), stamps, degree, settings, cleaned, best)
+        best = best._replace(star=cleaned.star)
+    if get_grid(model) is None:
+        return cleaned
+    cleaned = _begin_grid(model, stamps, degree, settings, cleaned, best)
+    best = best._replace(grid=cleaned.start.grid)
+    for _ in range(GRID_ROUNDS):
+        best = _fit_round(model, stamps, degree, settings, cleaned, best)
+        cleaned = _weigh_grid(model, stamps, degree, settings, cleaned, best)
+        cleaned = _reject(model, stamps, degree, settings, cleaned, best)
+        best = best._replace(star=cleaned.star)
+    return cleaned
+
+
+def _begin(model: Any, stamps: ImageStamps, degree: int, clipping: Clipping) -> Cleaned:
+    """Start values from moments."""
     half = stamps.data.shape[-1] // 2
-    first = start_stars(
+    star = start_stars(
         stamps.data,
         stamps.good,
         stamps.sky_adu,
         stamps.x_px - stamps.x0_px - half,
         stamps.y_px - stamps.y0_px - half,
     )
-    is_usable = stamps.good.mean(axis=(1, 2)) >= clipping.min_good_fraction
+    has_pixels = stamps.good.mean(axis=(1, 2)) >= clipping.min_good_fraction
     shown = ~stamps.is_reserved
-    fwhm_px = start_fwhm(stamps.data[shown], stamps.good[shown], first[shown])
-    basis = star_basis(stamps, degree)
-    start = Parameters(first, start_shape(model, fwhm_px, basis.shape[1]))
-    shape, star = start.shape, first.copy()
-    good, variance = stamps.good, np.asarray(stamps.variance, float)
-    field = settings._replace(shape="field")
-    for _ in range(clipping.rounds):
-        use = is_usable & ~stamps.is_reserved
-        require_stars(int(use.sum()))
-        problem = make_problem(
-            model, stamps, use, good / variance, Parameters(star, shape), degree, field
-        )
-        solution = gauss_newton.solve(problem, gauss_newton.Options())
-        shape = np.asarray(solution.parameters.shape[0])
-        star[use] = solution.parameters.star[0][: int(use.sum())]
-        star, models = refit_stars(
-            model, stamps, star, basis @ shape.T, good / variance, settings.batch.stars
-        )
-        variance = model_variance(models, stamps.sky_adu, stamps.gain, stamps.read_noise_electron)
-        outliers = find_outliers(
-            stamps.data, models, star, stamps.good, variance, ~stamps.is_reserved, clipping
-        )
-        good = stamps.good & ~outliers
-        has_pixels = good.mean(axis=(1, 2)) >= clipping.min_good_fraction
-        squared = (stamps.data - models) ** 2 / variance
-        is_reference = has_pixels & ~stamps.is_reserved
-        # The whole stamp after clipping, and the core before: a companion or a cosmic ray there
-        # leaves no clean measure of the star behind.
-        bad = find_bad_stars(mean_of(squared, good), star[:, 2], is_reference, clipping)
-        core = mean_of(squared, stamps.good & is_core(stamps.data.shape[-1], star))
-        bad |= find_bad_stars(core, star[:, 2], is_reference, clipping)
-        is_usable = has_pixels & ~bad
-    return Cleaned(start, star, good, variance, is_usable, has_pixels)
+    fwhm_px = start_fwhm(stamps.data[shown], stamps.good[shown], star[shown])
+    shape = start_shape(model, fwhm_px, count_terms(degree))
+    variance = np.asarray(stamps.variance, float)
+    return Cleaned(
+        Parameters(star, shape), star.copy(), stamps.good, variance, has_pixels, has_pixels
+    )
+
+
+def _begin_grid(
+    model: Any,
+    stamps: ImageStamps,
+    degree: int,
+    settings: FitSettings,
+    cleaned: Cleaned,
+    best: Parameters,
+) -> Cleaned:
+    """The terms of the grid: modes from the profile at the image's centre, flux from its fit."""
+    grid = get_grid(model)
+    use = cleaned.is_usable & ~stamps.is_reserved
+    scale = measure_flux_range(cleaned.star[use, 2])
+    basis = grid_basis(star_basis(stamps, degree), cleaned.star[:, 2], scale, settings.grid)
+    centre = (
+        best.shape
+        @ field_basis(
+            [0.5 * (stamps.nx - 1)], [0.5 * (stamps.ny - 1)], stamps.nx, stamps.ny, degree
+        )[0]
+    )
+    shape = model.Shape(*centre)
+    dx, dy = np.meshgrid(grid.nodes_px, grid.nodes_px)
+    # The prior is for what is seen: a profile narrower than the pixel looks as wide as it.
+    fwhm_px = float(np.hypot(np.exp(shape.ln_fwhm), PIXEL_FWHM_PX))
+    seen = shape._replace(ln_fwhm=np.log(fwhm_px))
+    modes = make_modes(grid, np.asarray(model.profile(dx, dy, seen)), fwhm_px)
+    terms = GridTerms(basis, modes, np.full(basis.shape[1], START_PRECISION))
+    start = cleaned.start._replace(grid=np.zeros((modes.shape[1], basis.shape[1])))
+    return cleaned._replace(start=start, grid=terms, flux_range=scale)
+
+
+def _image_problem(
+    model: Any,
+    stamps: ImageStamps,
+    degree: int,
+    settings: FitSettings,
+    cleaned: Cleaned,
+    start: Parameters,
+) -> Problem:
+    use = cleaned.is_usable & ~stamps.is_reserved
+    require_stars(int(use.sum()))
+    weight = cleaned.good / cleaned.variance
+    grid = None if start.grid is None else cleaned.grid
+    return make_problem(model, stamps, use, weight, start, degree, settings, grid)
+
+
+def _fit_round(
+    model: Any,
+    stamps: ImageStamps,
+    degree: int,
+    settings: FitSettings,
+    cleaned: Cleaned,
+    start: Parameters,
+) -> Parameters:
+    """The best shape (and grid) with the present weights, all stars refitted in it."""
+    problem = _image_problem(model, stamps, degree, settings, cleaned, start)
+    options = gauss_newton.Options(niter=NITER, profile_steps=0)
+    solution = gauss_newton.solve(problem, options)
+    found = jax.tree.map(lambda leaf: np.array(leaf[0]), solution.parameters)
+    star = start.star.copy()
+    use = cleaned.is_usable & ~stamps.is_reserved
+    star[use] = found.star[: int(use.sum())]
+    return found._replace(star=star)
+
+
+def _weigh_grid(
+    model: Any,
+    stamps: ImageStamps,
+    degree: int,
+    settings: FitSettings,
+    cleaned: Cleaned,
+    best: Parameters,
+) -> Cleaned:
+    """Precision of the grid's terms, from the evidence."""
+    problem = _image_problem(model, stamps, degree, settings, cleaned, best)
+    normal = jax.tree.map(np.asarray, image_normal(problem))
+    evidence = update_precision(normal, best, cleaned.grid.precision, settings.grid.groups)
+    grid = cleaned.grid._replace(precision=evidence.precision)
+    return cleaned._replace(grid=grid, n_effective=evidence.n_effective)
+
+
+def image_normal(problem: Problem) -> Normal:
+    """Normal equations at the start of the first of the problems."""
+    first = jax.tree.map(lambda leaf: leaf[0], (problem.start, problem.stars))
+    return _normal(problem.model, *first, problem.batch.stars)
+
+
+_normal = jax.jit(normal_equations, static_argnames=("model", "batch"))
+
+
+def local_shapes(
+    model: Any, stamps: ImageStamps, degree: int, best: Parameters, grid: GridTerms | None
+) -> np.ndarray:
+    """Shape parameters and grid nodes at all stars, (n, K + G)."""
+    stars = Stars(stamps.data, stamps.data, star_basis(stamps, degree), grid)
+    return np.asarray(star_shapes(model, best, stars))
+
+
+def _reject(
+    model: Any,
+    stamps: ImageStamps,
+    degree: int,
+    settings: FitSettings,
+    cleaned: Cleaned,
+    best: Parameters,
+) -> Cleaned:
+    """New variances, bad pixels and bad stars from the models of all stars."""
+    clipping = settings.clipping
+    grid = None if best.grid is None else cleaned.grid
+    star, models = refit_stars(
+        model,
+        stamps,
+        best.star,
+        local_shapes(model, stamps, degree, best, grid),
+        cleaned.good / cleaned.variance,
+        settings.batch.stars,
+    )
+    variance = model_variance(models, stamps.sky_adu, stamps.gain, stamps.read_noise_electron)
+    outliers = find_outliers(
+        stamps.data, models, star, stamps.good, variance, ~stamps.is_reserved, clipping
+    )
+    good = stamps.good & ~outliers
+    has_pixels = good.mean(axis=(1, 2)) >= clipping.min_good_fraction
+    squared = (stamps.data - models) ** 2 / variance
+    is_reference = has_pixels & ~stamps.is_reserved
+    # The whole stamp after clipping, and the core before: a companion or a cosmic ray there
+    # leaves no clean measure of the star behind.
+    bad = find_bad_stars(mean_of(squared, good), star[:, 2], is_reference, clipping)
+    core = mean_of(squared, stamps.good & is_core(stamps.data.shape[-1], star))
+    bad |= find_bad_stars(core, star[:, 2], is_reference, clipping)
+    return cleaned._replace(
+        star=star,
+        good=good,
+        variance=variance,
+        is_usable=has_pixels & ~bad,
+        has_pixels=has_pixels,
+    )

@@ -4,16 +4,15 @@ Used for the stars held back from the PSF fit and for stars that a fit rejected.
 """
 
 from functools import partial
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf import levenberg
-from ztfpsf.psf.arrow import star_gram
-from ztfpsf.psf.problem import N_STAR_PARAMETERS, star_model, star_psf
+from ztfpsf.psf.arrow import all_products, products_with_coefficients
+from ztfpsf.psf.problem import N_STAR_PARAMETERS, Stars, star_model, star_psf
 
 NITER = 50
 TOLERANCE = 1e-4
@@ -30,7 +29,7 @@ class StarStep(NamedTuple):
     chi2_decrease: Array  # ()
 
 
-def _normal(model: ModuleType, star: Array, shape: Array, data: Array, weight: Array) -> StarNormal:
+def _normal(model: Any, star: Array, shape: Array, data: Array, weight: Array) -> StarNormal:
     size_px = data.shape[-1]
 
     def psf(position: Array) -> tuple[Array, Array]:
@@ -63,11 +62,11 @@ def _solve(normal: StarNormal, damping: Array) -> StarStep:
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def fit_stars(
-    model: ModuleType, start: Array, shapes: Array, data: Array, weight: Array, batch: int
+    model: Any, start: Array, shapes: Array, data: Array, weight: Array, batch: int
 ) -> Array:
     """Best x, y, flux, background of each star at fixed shape.
 
-    `start`: (n, 4); `shapes`: (n, K) shape parameters at the stars; `data`, `weight`: (n, S, S).
+    `start`: (n, 4); `shapes`: (n, K + G) at the stars; `data`, `weight`: (n, S, S).
     Returns (n, 4).
     """
 
@@ -87,37 +86,28 @@ def fit_stars(
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def star_covariances(
-    model: ModuleType,
-    stars: Array,
-    shapes: Array,
-    data: Array,
-    weight: Array,
-    shape_covariance: Array,
-    batch: int,
+    model: Any, star: Array, shapes: Array, stars: Stars, covariance: Array, batch: int
 ) -> Array:
     """Covariance of (x, y, flux, background), the PSF's own error included, (n, 4, 4).
 
-    `shape_covariance`: (n, K, K) covariance of the shape parameters at each star, from other
-    stars: the two errors are independent and add.
+    `covariance`: (m, m) of the PSF's coefficients, profile and grid, measured on other stars: the
+    two errors are independent and add.
     """
-
-    def one(star: tuple[Array, ...]) -> Array:
-        parameters, shape, one_data, one_weight, shape_cov = star
-        gram = star_gram(model, parameters, shape, one_data, one_weight)
-        s, k = N_STAR_PARAMETERS, shape.shape[0]
-        diagonal = jnp.diagonal(gram[:s, :s])
-        # Singular only without data; such stars are flagged by their number of pixels.
-        matrix = gram[:s, :s] + jnp.diag(jnp.where(diagonal > 0, 0.0, 1.0))
-        inverse = jnp.linalg.inv(matrix)
-        response = inverse @ gram[:s, s : s + k]
-        return inverse + response @ shape_cov @ response.T
-
-    return jax.lax.map(one, (stars, shapes, data, weight, shape_covariance), batch_size=batch)
+    s = N_STAR_PARAMETERS
+    products = all_products(model, star, shapes, stars, batch)
+    rows = products_with_coefficients(model, products, stars.basis, stars.grid)[:, :s]
+    gram = products.gram[:, :s, :s]
+    diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
+    # Singular only without data; such stars are flagged by their number of pixels.
+    inverse = jnp.linalg.inv(gram + jax.vmap(jnp.diag)(jnp.where(diagonal > 0, 0.0, 1.0)))
+    response = inverse @ rows
+    spread = (response.reshape(-1, len(covariance)) @ covariance).reshape(response.shape)
+    return inverse + jnp.einsum("nsm,ntm->nst", spread, response)
 
 
 @partial(jax.jit, static_argnames=("model", "size_px", "batch"))
-def draw_stars(model: ModuleType, stars: Array, shapes: Array, size_px: int, batch: int) -> Array:
-    """Model stamps in ADU, (n, S, S), from (n, 4) star parameters and (n, K) shapes."""
+def draw_stars(model: Any, stars: Array, shapes: Array, size_px: int, batch: int) -> Array:
+    """Model stamps in ADU, (n, S, S), from (n, 4) star parameters and (n, K + G) shapes."""
     return jax.lax.map(
         lambda star: star_model(model, *star, size_px), (stars, shapes), batch_size=batch
     )

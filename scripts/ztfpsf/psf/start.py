@@ -3,7 +3,7 @@
 The start decides how many steps a fit takes, not where it ends (tests/test_psf_fit.py).
 """
 
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def start_fwhm(data: np.ndarray, good: np.ndarray, stars: np.ndarray) -> float:
     return max(float(FWHM_PER_SIGMA * np.sqrt(np.median(variance))), SMALLEST_FWHM_PX)
 
 
-def start_shape(model: ModuleType, fwhm_px: float, n_terms: int) -> np.ndarray:
+def start_shape(model: Any, fwhm_px: float, n_terms: int) -> np.ndarray:
     """Polynomial coefficients of a constant shape, (K, n_terms)."""
     shape = np.array([float(value) for value in model.start(fwhm_px)])
     coefficients = np.zeros((len(shape), n_terms))

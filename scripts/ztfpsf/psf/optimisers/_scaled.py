@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from ztfpsf.psf.arrow import normal_equations
+from ztfpsf.psf.arrow import normal_equations, unflatten
 from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars, loss
 
 
@@ -24,10 +24,8 @@ def curvature_scale(model: ModuleType, stars: Stars, start: Parameters, batch: i
     """Error of each parameter at the start with all others fixed: unit curvature in z."""
     normal = normal_equations(model, start, stars, batch)
     star = jnp.diagonal(normal.star, axis1=1, axis2=2)
-    shape = jnp.diagonal(normal.corner).reshape(start.shape.shape)
-    return Parameters(
-        jnp.where(star > 0, star, 1.0) ** -0.5, jnp.where(shape > 0, shape, 1.0) ** -0.5
-    )
+    curvature = unflatten(star, jnp.diagonal(normal.corner), start)
+    return jax.tree.map(lambda leaf: jnp.where(leaf > 0, leaf, 1.0) ** -0.5, curvature)
 
 
 def scale_problem(model: ModuleType, stars: Stars, start: Parameters, scale: Parameters) -> Scaled:

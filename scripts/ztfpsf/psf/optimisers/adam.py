@@ -110,7 +110,12 @@ def _start_scale(model: ModuleType, stars: Stars, start: Parameters, batch: int)
     noise = curvature_scale(model, stars, start, batch)
     flux = jnp.abs(start.star[:, 2:3])
     typical = jnp.array(START_ERRORS) * jnp.where(jnp.arange(4) < 2, 1.0, flux)
-    return Parameters(jnp.hypot(noise.star, typical), jnp.hypot(noise.shape, SHAPE_START_ERROR))
+    distance = Parameters(
+        jnp.broadcast_to(typical, noise.star.shape),
+        jnp.full_like(noise.shape, SHAPE_START_ERROR),
+        None if start.grid is None else jnp.zeros_like(noise.grid) + stars.grid.precision**-0.5,
+    )
+    return jax.tree.map(jnp.hypot, noise, distance)
 
 
 def solve(problem: Problem, options: Options) -> Solution:

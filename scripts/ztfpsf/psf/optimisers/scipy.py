@@ -55,7 +55,7 @@ def _solve_one(
     def record(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         history.append(float(intermediate_result.fun))
 
-    z0 = np.zeros(start.star.size + start.shape.size)
+    z0 = np.zeros(sum(leaf.size for leaf in jax.tree.leaves(start)))
     history.append(func(z0)[0])
     stop = {"ftol": options.tol} if options.method == "L-BFGS-B" else {"gtol": 1e-5}
     result = scipy.optimize.minimize(

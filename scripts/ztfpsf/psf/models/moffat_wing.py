@@ -1,0 +1,60 @@
+"""Elliptical Moffat profile with a wing that falls as r^-4.
+
+    P(r) = (1 - w) Moffat(r; FWHM, alpha) + w Moffat(r; FWHM, 2),   integral over the plane 1
+
+Turbulence makes wings that fall as r^-11/3 at large radii and slightly steeper where stars of a
+stamp show them (Roddier 1981, Progress in Optics 19, 281; Racine 1996, PASP 108, 699), whatever
+the core looks like. A Moffat alone takes alpha from the core; extrapolated, it misses 1 to 2 % of
+the light. Both parts share the half-maximum ellipse; alpha and w are the same over the field.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from ztfpsf.psf.models import moffat
+
+WING_ALPHA = 2.0
+# The same for all stars of an image: polynomial terms beyond the first stay 0.
+CONSTANT = ("ln_alpha_minus_1", "wing")
+# Mean and sigma of Gaussian priors: alpha means nothing when the wing is all there is, and the wing
+# nothing when alpha is its own exponent.
+PRIOR = {"ln_alpha_minus_1": (0.7, 1.0), "wing": (0.5, 0.5)}
+
+
+class Shape(NamedTuple):
+    ln_fwhm: Array  # ln(FWHM / px), geometric mean of the axes
+    ln_alpha_minus_1: Array
+    wing: Array  # part of the light in the wing component
+    e1: Array  # elongation along x
+    e2: Array  # elongation along y = x
+
+
+class Description(NamedTuple):
+    fwhm_px: Array
+    alpha: Array
+    wing: Array
+    e1: Array
+    e2: Array
+
+
+def start(fwhm_px: float) -> Shape:
+    """A round Moffat profile."""
+    ln_fwhm, ln_alpha_minus_1, e1, e2 = moffat.start(fwhm_px)
+    return Shape(ln_fwhm, ln_alpha_minus_1, jnp.zeros(()), e1, e2)
+
+
+def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
+    """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
+    core = moffat.Shape(shape.ln_fwhm, shape.ln_alpha_minus_1, shape.e1, shape.e2)
+    wing = core._replace(ln_alpha_minus_1=jnp.log(WING_ALPHA - 1.0))
+    return (1.0 - shape.wing) * moffat.profile(dx_px, dy_px, core) + (
+        shape.wing * moffat.profile(dx_px, dy_px, wing)
+    )
+
+
+def describe(shape: Shape) -> Description:
+    """FWHM, alpha of the core, light in the wing component and the two distortions."""
+    alpha = 1.0 + jnp.exp(shape.ln_alpha_minus_1)
+    return Description(jnp.exp(shape.ln_fwhm), alpha, shape.wing, shape.e1, shape.e2)
