@@ -207,14 +207,19 @@ def _grid_corner(model: Any, parameters: Parameters, stars: Stars, batch: int) -
     return jnp.transpose(blocks, (2, 0, 3, 1)).reshape(n_modes * n_terms, -1)
 
 
-def _equilibrate(normal: Normal, damping: Array) -> tuple[Normal, Array, Array]:
-    """Unit diagonal plus damping; also protects parameters without data (padding, all masked)."""
+def _equilibrate(normal: Normal, damping: Array, n_damped: int) -> tuple[Normal, Array, Array]:
+    """Unit diagonal plus damping; also protects parameters without data (padding, all masked).
+
+    Coefficients beyond the first `n_damped` are the grid's: linear, they need no damping, and with
+    it could not follow the profile.
+    """
     star_diagonal = jnp.diagonal(normal.star, axis1=1, axis2=2)
     shape_diagonal = jnp.diagonal(normal.corner)
     star_scale = jnp.where(star_diagonal > 0, star_diagonal, 1.0) ** -0.5
     shape_scale = jnp.where(shape_diagonal > 0, shape_diagonal, 1.0) ** -0.5
     star_unit = jnp.where(star_diagonal > 0, damping, 1.0)
-    shape_unit = jnp.where(shape_diagonal > 0, damping, 1.0)
+    is_damped = jnp.arange(len(shape_diagonal)) < n_damped
+    shape_unit = jnp.where(shape_diagonal > 0, damping * is_damped, 1.0)
     star = normal.star * star_scale[:, :, None] * star_scale[:, None, :]
     corner = normal.corner * shape_scale[:, None] * shape_scale[None, :]
     scaled = normal._replace(
@@ -229,7 +234,7 @@ def _equilibrate(normal: Normal, damping: Array) -> tuple[Normal, Array, Array]:
 
 def solve(normal: Normal, damping: Array, like: Parameters) -> Step:
     """Step of Levenberg-Marquardt with Marquardt's scaled damping; damping 0 is Gauss-Newton."""
-    scaled, star_scale, shape_scale = _equilibrate(normal, damping)
+    scaled, star_scale, shape_scale = _equilibrate(normal, damping, like.shape.size)
     right = jnp.concatenate([scaled.border, scaled.star_gradient[..., None]], axis=-1)
     eliminated = jnp.linalg.inv(scaled.star) @ right  # A^-1 [B, g]
     schur = scaled.corner - jnp.einsum("nsm,nsp->mp", scaled.border, eliminated[..., :-1])
@@ -245,7 +250,7 @@ def solve(normal: Normal, damping: Array, like: Parameters) -> Step:
 
 def covariance(normal: Normal) -> Covariance:
     """Inverse of the normal matrix in blocks."""
-    scaled, star_scale, shape_scale = _equilibrate(normal, jnp.zeros(()))
+    scaled, star_scale, shape_scale = _equilibrate(normal, jnp.zeros(()), 0)
     inverse = jnp.linalg.inv(scaled.star)
     eliminated = inverse @ scaled.border
     schur = scaled.corner - jnp.einsum("nsm,nsp->mp", scaled.border, eliminated)
