@@ -40,7 +40,8 @@ def fit_psf(
     """Fit every image of a stamps file; a failed image is a row of the images table."""
     device_name = configure(device)
     # Everything that computes is imported after the device is chosen.
-    from ztfpsf.psf.image import Clipping, FitSettings
+    from ztfpsf.psf.grid import Grid, add_grid
+    from ztfpsf.psf.image import Clipping, FitSettings, GridSettings
     from ztfpsf.psf.models import get_model
     from ztfpsf.psf.optimisers import get_optimiser
     from ztfpsf.psf.product import write_psfs
@@ -51,14 +52,20 @@ def fit_psf(
         degree=settings["degree"],
         shape=settings["shape"],
         clipping=Clipping(**settings["clipping"]),
+        grid=GridSettings(
+            Grid(*(settings["grid"][key] for key in Grid._fields)),
+            settings["grid"]["degree"],
+            tuple(settings["grid"]["flux_terms"]),
+        ),
     )
+    full_model = add_grid(get_model(model), fit_settings.grid.grid)
     names = list(stamps.images["image"])
 
     def work(image: str) -> Parts:
         parts = fit_one(
             stamps,
             image,
-            get_model(model),
+            full_model,
             get_optimiser(optimiser),
             optimiser_options,
             fit_settings,
@@ -116,7 +123,7 @@ def fit_one(
             fit.degree,
             settings.degree,
         )
-    psf = tables.make_psf(image, model, image_stamps, fit)
+    psf = tables.make_psf(image, model, image_stamps, fit, settings.grid.flux_terms)
     return Parts(
         tables.make_star_table(stamps.stars[mine], model, image_stamps, fit),
         tables.make_history(image, fit),

@@ -17,10 +17,10 @@ from jax import Array
 from ztfpsf.errors import InputError
 from ztfpsf.psf.arrow import Covariance, covariance, normal_equations, solve
 from ztfpsf.psf.clock import Clock, compile_clock
+from ztfpsf.psf.flux import FluxRange
 from ztfpsf.psf.grid import get_grid
 from ztfpsf.psf.image import (
     FitSettings,
-    FluxRange,
     ImageStamps,
     choose_degree,
     make_problem,
@@ -50,6 +50,7 @@ class GridFit(NamedTuple):
 
     nodes: np.ndarray  # (G, C)
     error: np.ndarray  # (G, C)
+    degree: int  # of the field polynomial
     flux_range: FluxRange
     precision: np.ndarray  # (C,) of the prior, as the evidence asks
     n_effective: np.ndarray  # (groups,) coefficients that the data determine
@@ -223,7 +224,7 @@ def fit_image(
         degree=degree,
         coefficients=fitted.coefficients,
         coefficients_covariance=_profile_part(fitted.covariance, fitted.coefficients),
-        grid=_grid_result(cleaned, fitted),
+        grid=_grid_result(cleaned, fitted, settings.grid.degree),
         loss_history=sum_histories(np.asarray(solution.loss_history)),
         iterations=int(np.max(np.asarray(solution.iterations))),
         clock=clock,
@@ -234,7 +235,7 @@ def fit_image(
     )
 
 
-def _grid_result(cleaned: Cleaned, fitted: Fitted) -> GridFit | None:
+def _grid_result(cleaned: Cleaned, fitted: Fitted, degree: int) -> GridFit | None:
     if fitted.modes is None:
         return None
     modes, n_profile = cleaned.grid.modes, fitted.coefficients.size
@@ -246,6 +247,7 @@ def _grid_result(cleaned: Cleaned, fitted: Fitted) -> GridFit | None:
     return GridFit(
         nodes=modes @ fitted.modes,
         error=np.sqrt(np.maximum(variance, 0.0)).T,
+        degree=degree,
         flux_range=cleaned.flux_range,
         precision=cleaned.grid.precision,
         n_effective=cleaned.n_effective,

@@ -1,12 +1,12 @@
 """The stars of one image, as the fits see them, and how they become a problem."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ztfpsf.psf.flux import FLUX_TERMS
 from ztfpsf.psf.grid import Grid
 from ztfpsf.psf.problem import (
     Batch,
@@ -48,22 +48,6 @@ class ImageStamps(NamedTuple):
     read_noise_electron: float
     nx: int
     ny: int
-
-
-class FluxRange(NamedTuple):
-    """Fluxes that the flux terms of a grid are scaled to, ADU."""
-
-    low: float
-    typical: float
-    high: float
-
-
-# Change of the PSF with flux: charge that traps hold back is the same for all stars, so that
-# bright stars see less of it; the brighter-fatter effect grows with flux.
-FLUX_TERMS: dict[str, Callable[[np.ndarray, FluxRange], np.ndarray]] = {
-    "deferred_charge": lambda flux, scale: scale.low / flux,
-    "brighter_fatter": lambda flux, scale: flux / scale.high,
-}
 
 
 class GridSettings(NamedTuple):
@@ -153,20 +137,3 @@ def pad_stars(stars: Stars, size: int) -> Stars:
 def star_basis(stamps: ImageStamps, degree: int) -> np.ndarray:
     """Field polynomial terms at all stars, (n, B)."""
     return field_basis(stamps.x_px, stamps.y_px, stamps.nx, stamps.ny, degree)
-
-
-def measure_flux_range(flux_adu: np.ndarray) -> FluxRange:
-    """Range of fluxes of the fitted stars, without the extremes."""
-    return FluxRange(*(float(f) for f in np.percentile(np.maximum(flux_adu, 1.0), [5, 50, 95])))
-
-
-def grid_basis(
-    field: np.ndarray, flux_adu: np.ndarray, scale: FluxRange, settings: GridSettings
-) -> np.ndarray:
-    """Terms of the grid at stars, (n, C): field polynomial (n, B), then functions of flux.
-
-    Fluxes beyond twice the range count as the end of it: no star tells what happens there.
-    """
-    flux = np.clip(flux_adu, 0.5 * scale.low, 2.0 * scale.high)
-    terms = [FLUX_TERMS[name](flux, scale) for name in settings.flux_terms]
-    return np.column_stack([field[:, : count_terms(settings.degree)], *terms])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,38 +9,65 @@ from astropy.io import fits
 
 from ztfpsf.errors import InputError
 from ztfpsf.io import write_fits
+from ztfpsf.psf.flux import FluxRange, grid_basis
+from ztfpsf.psf.grid import Grid, add_grid, get_grid
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.problem import field_basis
 
 PICTURE_SIZE_PX = 51
 
 
+class PsfGrid(NamedTuple):
+    """The residual grid of a PSF: its nodes as functions of field position and flux."""
+
+    nodes: np.ndarray  # (G, C)
+    error: np.ndarray  # (G, C)
+    degree: int
+    flux_terms: tuple[str, ...]
+    flux_range: FluxRange
+
+
 class Psf(NamedTuple):
     """PSF of one image: polynomials of the field position for each shape parameter."""
 
     image: str
-    model: ModuleType
+    model: Any
     coefficients: np.ndarray  # (K, B)
     covariance: np.ndarray  # (K B, K B)
     degree: int
     nx: int
     ny: int
+    grid: PsfGrid | None = None
 
     def shape(self, x_px: float, y_px: float) -> np.ndarray:
         """Shape parameters at a position of the image, (K,), as the model's `Shape`."""
-        return self.shapes(np.array([x_px]), np.array([y_px]))[0]
+        basis = field_basis([x_px], [y_px], self.nx, self.ny, self.degree)
+        return self.coefficients @ basis[0]
 
-    def shapes(self, x_px: np.ndarray, y_px: np.ndarray) -> np.ndarray:
-        """Shapes at positions (n,), as `ztfpsf.psf.problem.star_psf` takes them, (n, K)."""
+    def shapes(
+        self, x_px: np.ndarray, y_px: np.ndarray, flux_adu: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Shapes at positions (n,), as `ztfpsf.psf.problem.star_psf` takes them, (n, K + G).
+
+        `flux_adu`: (n,) where the PSF changes with flux; by default that of a typical fitted star.
+        """
         basis = field_basis(x_px, y_px, self.nx, self.ny, self.degree)
-        return basis @ self.coefficients.T
+        profiles = basis @ self.coefficients.T
+        if self.grid is None:
+            return profiles
+        grid = self.grid
+        flux = np.full(len(basis), grid.flux_range.typical) if flux_adu is None else flux_adu
+        terms = grid_basis(basis, flux, grid.flux_range, grid.degree, grid.flux_terms)
+        return np.concatenate([profiles, terms @ grid.nodes.T], axis=1)
 
-    def stamp(self, x_px: float, y_px: float, size_px: int = 25) -> np.ndarray:
+    def stamp(
+        self, x_px: float, y_px: float, size_px: int = 25, flux_adu: float | None = None
+    ) -> np.ndarray:
         """PSF of a star at (x_px, y_px), integrated over each pixel.
 
         Drawn on the `size_px` x `size_px` window (odd) around the nearest pixel,
         floor(position + 0.5), [row, column]; flux 1 over the whole plane, so that the sum falls
-        short of 1 by the light outside the window. float64.
+        short of 1 by the light outside the window. float64. `flux_adu`: see `shapes`.
         """
         import jax
 
@@ -52,7 +78,9 @@ class Psf(NamedTuple):
         nearest = np.floor(np.array([x_px, y_px]) + 0.5)
         with jax.enable_x64(True):
             offset = np.array([x_px, y_px]) - nearest
-            return np.asarray(star_psf(self.model, offset, self.shape(x_px, y_px), size_px))
+            flux = None if flux_adu is None else np.array([flux_adu])
+            shape = self.shapes(np.array([x_px]), np.array([y_px]), flux)[0]
+            return np.asarray(star_psf(self.model, offset, shape, size_px))
 
     def describe(self, x_px: float, y_px: float) -> dict[str, tuple[float, float]]:
         """Value and error of every shape parameter in the field's terms at a position."""
@@ -74,7 +102,7 @@ def propagate(coefficients_covariance: np.ndarray, basis: np.ndarray) -> np.ndar
 
 
 def describe_shapes(
-    model: ModuleType, shape: np.ndarray, covariance: np.ndarray
+    model: Any, shape: np.ndarray, covariance: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Shapes (n, K) in the field's terms with errors by linear propagation, each (n,) by name."""
     import jax
@@ -102,6 +130,8 @@ def write_psfs(
 
     HDU PSF: a row per image (image, degree, nx, ny, coefficients (K B), covariance (K B)^2, in the
     order of the model's Shape, each parameter with its Legendre terms up to the row's degree).
+    Models with a grid add grid_degree, flux_low, flux_typical, flux_high, and grid and grid_error
+    (G C), node by node (rows of y first) with its terms of position and then of flux.
     HDU CENTRE: the PSF at the centre of each image, for a look with an image viewer.
     """
     rows = [
@@ -112,13 +142,36 @@ def write_psfs(
         fits.Column("coefficients", "PD()", array=_ragged([p.coefficients.ravel() for p in psfs])),
         fits.Column("covariance", "PD()", array=_ragged([p.covariance.ravel() for p in psfs])),
     ]
-    table = fits.BinTableHDU.from_columns(rows, name="PSF")
+    grid = get_grid(psfs[0].model) if psfs else None
+    table = fits.BinTableHDU.from_columns(rows + _grid_columns(psfs, grid), name="PSF")
     table.header["MODEL"] = (model_name, "PSF model")
+    if grid is not None:
+        table.header["GRIDSTEP"] = (grid.spacing_px, "spacing of the grid (px)")
+        table.header["GRIDRAD"] = (grid.radius_px, "nodes from -GRIDRAD to GRIDRAD (px)")
+        table.header["FLUXTERM"] = (" ".join(psfs[0].grid.flux_terms), "terms of flux")
     centre = np.zeros((len(psfs), PICTURE_SIZE_PX, PICTURE_SIZE_PX))
     for picture, psf in zip(centre, psfs, strict=True):
         picture[:] = psf.stamp(psf.nx // 2, psf.ny // 2, PICTURE_SIZE_PX)
     hdus = [fits.PrimaryHDU(), table, fits.ImageHDU(centre, name="CENTRE")]
     write_fits(fits.HDUList(hdus), path, provenance)
+
+
+def _grid_columns(psfs: Sequence[Psf], grid: Grid | None) -> list[fits.Column]:
+    if grid is None:
+        return []
+    grids = [psf.grid for psf in psfs]
+    fluxes = [
+        fits.Column(
+            f"flux_{name}", "D", unit="adu", array=[getattr(g.flux_range, name) for g in grids]
+        )
+        for name in FluxRange._fields
+    ]
+    return [
+        fits.Column("grid_degree", "J", array=[g.degree for g in grids]),
+        *fluxes,
+        fits.Column("grid", "PD()", array=_ragged([g.nodes.ravel() for g in grids])),
+        fits.Column("grid_error", "PD()", array=_ragged([g.error.ravel() for g in grids])),
+    ]
 
 
 def _ragged(arrays: list[np.ndarray]) -> np.ndarray:
@@ -135,7 +188,8 @@ def load_psf(path: str | Path, image: str | None = None) -> Psf:
     """
     try:
         with fits.open(path, memmap=False) as hdus:
-            table, model_name = hdus["PSF"].data, hdus["PSF"].header["MODEL"]
+            table, header = hdus["PSF"].data, hdus["PSF"].header
+            model_name = header["MODEL"]
     except (OSError, KeyError) as error:
         raise InputError(
             f"{path}: not a PSF file ({error}); make it with the rule fit_psf."
@@ -148,7 +202,10 @@ def load_psf(path: str | Path, image: str | None = None) -> Psf:
             f"{path}: choose the image, one of {', '.join(names) or 'none (all its fits failed)'}."
         )
     row = table[names.index(image)]
-    model = get_model(model_name)
+    model, grid = get_model(model_name), None
+    if "GRIDSTEP" in header:
+        model = add_grid(model, Grid(float(header["GRIDSTEP"]), float(header["GRIDRAD"])))
+        grid = _read_grid(row, tuple(header["FLUXTERM"].split()), model.grid)
     k = len(model.Shape._fields)
     coefficients = np.array(row["coefficients"], float).reshape(k, -1)
     return Psf(
@@ -159,4 +216,16 @@ def load_psf(path: str | Path, image: str | None = None) -> Psf:
         int(row["degree"]),
         int(row["nx"]),
         int(row["ny"]),
+        grid,
+    )
+
+
+def _read_grid(row: Any, flux_terms: tuple[str, ...], grid: Grid) -> PsfGrid:
+    shape = (grid.width**2, -1)
+    return PsfGrid(
+        np.array(row["grid"], float).reshape(shape),
+        np.array(row["grid_error"], float).reshape(shape),
+        int(row["grid_degree"]),
+        flux_terms,
+        FluxRange(*(float(row[f"flux_{name}"]) for name in FluxRange._fields)),
     )

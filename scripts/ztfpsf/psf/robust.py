@@ -15,15 +15,13 @@ from scipy.ndimage import maximum_filter
 from ztfpsf.errors import InputError
 from ztfpsf.psf.arrow import Normal, normal_equations
 from ztfpsf.psf.evidence import START_PRECISION, update_precision
+from ztfpsf.psf.flux import FluxRange, grid_basis, measure_flux_range
 from ztfpsf.psf.grid import get_base, get_grid, make_modes
 from ztfpsf.psf.image import (
     Clipping,
     FitSettings,
-    FluxRange,
     ImageStamps,
-    grid_basis,
     make_problem,
-    measure_flux_range,
     pad,
     padded_size,
     star_basis,
@@ -45,7 +43,7 @@ from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
 CORE_RADIUS_PX = 4.0
 FEWEST_STARS = 3
 MAD_TO_SIGMA = 1.4826
-NITER = 10  # steps of a round; the final fit has as many as it needs
+NITER = 6  # steps of a round; the final fit has as many as it needs
 GRID_ROUNDS = 2
 PIXEL_FWHM_PX = 0.68  # that of a Gaussian with the pixel's variance
 
@@ -232,7 +230,13 @@ def _begin_grid(
     grid = get_grid(model)
     use = cleaned.is_usable & ~stamps.is_reserved
     scale = measure_flux_range(cleaned.star[use, 2])
-    basis = grid_basis(star_basis(stamps, degree), cleaned.star[:, 2], scale, settings.grid)
+    basis = grid_basis(
+        star_basis(stamps, degree),
+        cleaned.star[:, 2],
+        scale,
+        settings.grid.degree,
+        settings.grid.flux_terms,
+    )
     centre = (
         best.shape
         @ field_basis(

@@ -1,6 +1,5 @@
 """Tables of a fit: one row per star, one per image, one per step of the optimiser."""
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 from ztfpsf.psf.fit import ImageFit
 from ztfpsf.psf.image import ImageStamps
 from ztfpsf.psf.problem import N_STAR_PARAMETERS
-from ztfpsf.psf.product import Psf, describe_shapes
+from ztfpsf.psf.product import Psf, PsfGrid, describe_shapes
 
 CATALOGUE_COLUMNS = ("image", "star_id", "ra_deg", "dec_deg", "mag")
 
@@ -29,8 +28,17 @@ def make_stamps(image: pd.Series, stars: pd.DataFrame, cubes: dict[str, np.ndarr
     )
 
 
-def make_psf(image: str, model: ModuleType, stamps: ImageStamps, fit: ImageFit) -> Psf:
-    """The PSF product of one image."""
+def make_psf(
+    image: str, model: Any, stamps: ImageStamps, fit: ImageFit, flux_terms: tuple[str, ...]
+) -> Psf:
+    """The PSF product of one image; `flux_terms` of its grid, if it has one."""
+    grid = fit.grid and PsfGrid(
+        fit.grid.nodes,
+        fit.grid.error,
+        fit.grid.degree,
+        flux_terms,
+        fit.grid.flux_range,
+    )
     return Psf(
         image,
         model,
@@ -39,11 +47,12 @@ def make_psf(image: str, model: ModuleType, stamps: ImageStamps, fit: ImageFit) 
         fit.degree,
         stamps.nx,
         stamps.ny,
+        grid,
     )
 
 
 def make_star_table(
-    stars: pd.DataFrame, model: ModuleType, stamps: ImageStamps, fit: ImageFit
+    stars: pd.DataFrame, model: Any, stamps: ImageStamps, fit: ImageFit
 ) -> pd.DataFrame:
     """One row per star: position, flux, background, shape, each with its error, and quality."""
     half = stamps.data.shape[-1] // 2
@@ -102,6 +111,8 @@ def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit, device: str) ->
         "seconds": fit.clock.run_s,
         "device": device,
     }
+    if fit.grid is not None:
+        row |= {"grid_degree": fit.grid.degree, "n_effective": float(fit.grid.n_effective.sum())}
     for name, (value, error) in psf.describe(psf.nx / 2, psf.ny / 2).items():
         row[name] = value
         row[_error_name(name)] = error
@@ -112,7 +123,8 @@ def n_free_parameters(fit: ImageFit) -> int:
     """Free parameters of the fit: stars and shape."""
     n = int(fit.is_fitted.sum())
     n_shapes = n * fit.shape.shape[1] if fit.n_problems > 1 else fit.coefficients.size
-    return N_STAR_PARAMETERS * n + n_shapes
+    n_grid = 0 if fit.grid is None else round(float(fit.grid.n_effective.sum()))
+    return N_STAR_PARAMETERS * n + n_shapes + n_grid
 
 
 def make_history(image: str, fit: ImageFit) -> pd.DataFrame:

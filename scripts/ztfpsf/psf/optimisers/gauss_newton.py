@@ -54,9 +54,7 @@ def _join(first: levenberg.State, second: levenberg.State) -> Solution:
 
 
 @partial(jax.jit, static_argnames=("model", "options", "batch"))
-def _solve(
-    model: Any, stars: Stars, start: Parameters, options: Options, batch: Batch
-) -> Solution:
+def _solve(model: Any, stars: Stars, start: Parameters, options: Options, batch: Batch) -> Solution:
     def solve_one(stars_and_start: tuple[Stars, Parameters]) -> Solution:
         one_stars, one_start = stars_and_start
         if one_start.grid is None:
