@@ -305,10 +305,11 @@ def fits_of(product):
 
 
 def all_products(wildcards):
-    """Comparison of every unit, and the pictures of the first fit of each model."""
+    """Comparison of every unit, pictures of the first fit of each model, fluxes by the first fit."""
     units = SHEET.units(config["unit"])
     first = {fit["model"]: fit["optimiser"] for fit in reversed(FITS)}
     products = expand(rules.compare_fits.output, unit=units)
+    products += expand(rules.measure_photometry.output, **FITS[0], unit=units)
     for model, optimiser in first.items():
         products += expand(
             rules.plot_psf.output, model=model, optimiser=optimiser, unit=units

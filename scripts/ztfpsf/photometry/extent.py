@@ -50,3 +50,8 @@ def choose_windows(extent: Extent, flux_adu: np.ndarray, noise_adu: float) -> np
     """Index of the window of each star, (n,). `noise_adu`: of a pixel of sky."""
     at_edge = np.maximum(flux_adu, 0)[:, None] * extent.edge[:-1]
     return (at_edge > EDGE_LIGHT * noise_adu).sum(axis=1)
+
+
+def find_margin(size_px: int) -> int:
+    """Width of the margin around an image that holds every window."""
+    return window_sizes(size_px)[-1] // 2 + 1

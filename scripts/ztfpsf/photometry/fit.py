@@ -9,6 +9,7 @@ from ztfpsf.photometry.extent import Extent, choose_windows, measure_extent
 from ztfpsf.photometry.frame import Frame, find_pixels, variance_of
 from ztfpsf.photometry.groups import find_groups, find_pairs, pair_distances
 from ztfpsf.photometry.normal import Normal, covariances, make_normal, solve
+from ztfpsf.photometry.places import Places
 from ztfpsf.psf.product import Psf
 
 MAX_PASSES = 8
@@ -27,14 +28,6 @@ class Settings(NamedTuple):
 
     size_px: int = 15
     position_min_snr: float = 20.0
-
-
-class Places(NamedTuple):
-    """Where n stars are thought to be."""
-
-    start_px: np.ndarray  # (n, 2) x and y
-    catalogue_px: np.ndarray  # (n, 2) by the world coordinates
-    shift_px: np.ndarray  # (2,) of the image relative to the catalogue, a first guess
 
 
 class Stamps(NamedTuple):
