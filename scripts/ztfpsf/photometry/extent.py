@@ -10,10 +10,6 @@ from ztfpsf.psf.product import Psf
 
 # A star is drawn on the smallest window at whose edge it adds less than this part of the noise.
 EDGE_LIGHT = 0.1
-# FWHM of a Gaussian whose squared values sum up to 1: the width of any PSF in noise.
-GAUSSIAN_WIDTH = 0.664
-# Two stars closer than this many FWHM are not resolved: one of them cannot move.
-RESOLUTION_FWHM = 0.5
 
 
 class Extent(NamedTuple):
@@ -22,7 +18,6 @@ class Extent(NamedTuple):
     sizes_px: tuple[int, ...]  # of the stamp, and of the windows around it
     edge: np.ndarray  # (sizes,) PSF at the edge of each, per px
     reach_px: float  # farther stars are no pair
-    resolution_px: float  # closer stars are not resolved
 
 
 def window_sizes(size_px: int) -> tuple[int, ...]:
@@ -37,12 +32,10 @@ def measure_extent(psf: Psf, size_px: int) -> Extent:
     widest = draw_psfs(psf, centre.astype(float), centre, sizes[-1])[0]
     middle, half = sizes[-1] // 2, size_px // 2
     stamp = widest[middle - half : middle + half + 1, middle - half : middle + half + 1]
-    fwhm_px = GAUSSIAN_WIDTH / np.sqrt((stamp**2).sum())
     return Extent(
         sizes,
         widest[middle, [middle + size // 2 for size in sizes]],
         find_reach(stamp),
-        RESOLUTION_FWHM * fwhm_px,
     )
 
 

@@ -5,17 +5,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.photometry.drawing import draw_psfs, draw_psfs_with_slopes
+from ztfpsf.photometry.equations import Evaluation, Outskirts, Stamps, evaluate
 from ztfpsf.photometry.extent import Extent, choose_windows, measure_extent
 from ztfpsf.photometry.frame import Frame, find_pixels, variance_of
-from ztfpsf.photometry.groups import find_groups, find_pairs, pair_distances
-from ztfpsf.photometry.normal import Normal, covariances, make_normal, solve
+from ztfpsf.photometry.groups import find_overlaps
+from ztfpsf.photometry.normal import covariances, hold, solve
 from ztfpsf.photometry.places import Places
 from ztfpsf.psf.product import Psf
 
-MAX_PASSES = 8
+MAX_PASSES = 6
 # After so many passes it is settled which stars may move.
-DECISIONS = 3
-EDM_TOLERANCE = 0.01  # expected decrease of chi2 that is left, as in fits of the PSF
+DECISIONS = 2
+TOLERANCE = 0.1  # a star has converged when its unknowns change by less, in units of their errors
 MAX_STEP_PX = 0.5
 MAX_SHIFT_PX = 1.0
 # A star that does not move may be drawn this far from its place: 1e-4 of its flux.
@@ -30,27 +31,6 @@ class Settings(NamedTuple):
     position_min_snr: float = 20.0
 
 
-class Stamps(NamedTuple):
-    """What stays the same from pass to pass; S is the width of a stamp."""
-
-    centre_px: np.ndarray  # (n, 2) central pixels
-    pixel: np.ndarray  # (n, S, S) index into the raveled planes
-    is_usable: np.ndarray  # (n, S, S)
-    data: np.ndarray  # (n, S, S) ADU
-    sky: np.ndarray  # (n, S, S) ADU
-    constant: np.ndarray  # (n, S, S) ADU^2
-    pairs: np.ndarray  # (m, 2)
-    is_unresolved: np.ndarray  # (m,) closer than the resolution
-
-
-class Outskirts(NamedTuple):
-    """Light of bright stars outside of their stamps, on windows of one size."""
-
-    star: np.ndarray  # (b,)
-    pixel: np.ndarray  # (b, W, W)
-    psf: np.ndarray  # (b, W, W), 0 within the stamp
-
-
 class State(NamedTuple):
     """What the passes change."""
 
@@ -59,16 +39,6 @@ class State(NamedTuple):
     shift_px: np.ndarray  # (2,)
     is_free: np.ndarray  # (n,) the position is fitted
     is_at_limit: np.ndarray  # (n,) bool
-
-
-class Evaluation(NamedTuple):
-    """The equations at a state."""
-
-    normal: Normal
-    background: np.ndarray  # (n,) ADU, above the sky map
-    chi2: np.ndarray  # (n,)
-    n_pix: np.ndarray  # (n,)
-    model: np.ndarray  # plane, sky and stars
 
 
 class Measured(NamedTuple):
@@ -88,18 +58,25 @@ def measure_stars(psf: Psf, frame: Frame, places: Places, settings: Settings) ->
     extent = measure_extent(psf, settings.size_px)
     stamps = _cut(frame, places, extent)
     n = len(places.start_px)
-    held = np.zeros(n, bool)
-    state = State(np.zeros(n), places.start_px.copy(), places.shift_px, held, held)
+    everyone, nobody = np.ones(n, bool), np.zeros(n, bool)
+    state = State(np.zeros(n), places.start_px.copy(), places.shift_px, everyone, nobody)
     drawn = draw_psfs_with_slopes(psf, state.position_px, stamps.centre_px, settings.size_px)
-    evaluation = _evaluate(frame, stamps, drawn, (), state)
-    state = state._replace(flux=solve(evaluation.normal)[:, 0])
-    outskirts = _draw_outskirts(psf, frame, stamps, extent, state)
+    # Fluxes alone at first, then with the light of bright stars far out.
+    outskirts: tuple[Outskirts, ...] = ()
+    for _ in range(2):
+        evaluation = evaluate(frame, stamps, drawn, outskirts, state.flux)
+        step = solve(hold(evaluation.normal, nobody))
+        state = state._replace(flux=state.flux + step[:, 0])
+        outskirts = outskirts or _draw_outskirts(psf, frame, stamps, extent, state)
     for n_passes in range(1, MAX_PASSES + 1):
+        evaluation = evaluate(frame, stamps, drawn, outskirts, state.flux)
+        normal = hold(evaluation.normal, state.is_free)
+        covariance = covariances(normal, stamps.overlaps.group)
         if n_passes <= DECISIONS:
-            state = _decide(state, evaluation.normal, stamps, settings)
-        evaluation = _evaluate(frame, stamps, drawn, outskirts, state)
-        step = solve(evaluation.normal)
-        has_converged = _has_converged(step, evaluation)
+            state = _decide(state, covariance, settings)
+            normal = hold(normal, state.is_free)
+        step = solve(normal)
+        has_converged = _has_converged(step, covariance, evaluation)
         if has_converged.all() and n_passes > DECISIONS:
             break
         moved = _step(state, step, state.is_free & ~has_converged, places)
@@ -111,22 +88,13 @@ def measure_stars(psf: Psf, frame: Frame, places: Places, settings: Settings) ->
             psf, position[is_new], stamps.centre_px[is_new], settings.size_px
         )
         state = moved._replace(position_px=position)
-    group = find_groups(places.start_px, stamps.pairs)
-    return Measured(
-        state,
-        evaluation,
-        covariances(evaluation.normal, group),
-        covariances(evaluation.normal, np.arange(n)),
-        stamps,
-        has_converged,
-        n_passes,
-    )
+    alone = covariances(normal, np.arange(n))
+    return Measured(state, evaluation, covariance, alone, stamps, has_converged, n_passes)
 
 
 def _cut(frame: Frame, places: Places, extent: Extent) -> Stamps:
     centre = np.floor(places.start_px + 0.5).astype(int)
     pixel = find_pixels(frame, centre, extent.sizes_px[0])
-    pairs = find_pairs(places.start_px, extent.reach_px)
     return Stamps(
         centre,
         pixel,
@@ -134,8 +102,7 @@ def _cut(frame: Frame, places: Places, extent: Extent) -> Stamps:
         frame.data.ravel()[pixel],
         frame.sky.ravel()[pixel],
         frame.constant.ravel()[pixel],
-        pairs,
-        pair_distances(places.start_px, pairs) < extent.resolution_px,
+        find_overlaps(places.start_px, extent.reach_px),
     )
 
 
@@ -163,52 +130,18 @@ def _draw_ring(
     return Outskirts(star, find_pixels(frame, centre, size_px), light)
 
 
-def _evaluate(
-    frame: Frame,
-    stamps: Stamps,
-    drawn: np.ndarray,
-    outskirts: tuple[Outskirts, ...],
-    state: State,
-) -> Evaluation:
-    model = frame.sky.copy()
-    flux = state.flux.astype(np.float32)[:, None, None]
-    np.add.at(model.ravel(), stamps.pixel.ravel(), (flux * drawn[:, 0]).ravel())
-    for ring in outskirts:
-        np.add.at(model.ravel(), ring.pixel.ravel(), (flux[ring.star] * ring.psf).ravel())
-    modelled = model.ravel()[stamps.pixel]
-    weight = stamps.is_usable / variance_of(modelled, stamps.sky, stamps.constant, frame.gain)
-    residual = stamps.data - modelled
-    total = np.maximum(weight.sum(axis=(1, 2)), np.finfo(np.float32).tiny)
-    background = (weight * residual).sum(axis=(1, 2)) / total
-    residual -= background[:, None, None]
-    columns = drawn.copy()
-    columns[:, 1:] *= (flux * state.is_free[:, None, None])[:, None]
-    # The background eliminated: columns without their weighted mean do not see a constant.
-    mean = np.einsum("nkij,nij->nk", columns, weight) / total[:, None]
-    columns -= mean[:, :, None, None]
-    return Evaluation(
-        make_normal(columns, weight, residual, stamps.centre_px, stamps.pairs),
-        background,
-        (weight * residual**2).sum(axis=(1, 2)),
-        stamps.is_usable.sum(axis=(1, 2)),
-        model,
-    )
+def _decide(state: State, covariance: np.ndarray, settings: Settings) -> State:
+    """Which stars may move: those that are bright enough beside their neighbours."""
+    error = np.sqrt(np.maximum(covariance[:, 0, 0], 0))
+    is_bright = state.flux > settings.position_min_snr * error
+    return state._replace(is_free=state.is_free & is_bright)
 
 
-def _decide(state: State, normal: Normal, stamps: Stamps, settings: Settings) -> State:
-    """Which stars may move: bright ones, and of an unresolved pair only the brighter."""
-    snr = state.flux * np.sqrt(normal.own[:, 0, 0])
-    first, second = stamps.pairs[stamps.is_unresolved].T
-    is_free = (snr > settings.position_min_snr) & ~state.is_at_limit
-    is_free[np.where(state.flux[first] < state.flux[second], first, second)] = False
-    return state._replace(is_free=is_free)
-
-
-def _has_converged(step: np.ndarray, evaluation: Evaluation) -> np.ndarray:
+def _has_converged(step: np.ndarray, covariance: np.ndarray, evaluation: Evaluation) -> np.ndarray:
     """Whether the step is small in units of the errors, which a wrong PSF makes larger."""
-    edm = np.einsum("na,nab,nb->n", step, evaluation.normal.own, step)
-    misfit = evaluation.chi2 / np.maximum(evaluation.n_pix, 1)
-    return edm < EDM_TOLERANCE * np.maximum(misfit, 1.0)
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    misfit = np.maximum(evaluation.chi2 / np.maximum(evaluation.n_pix, 1), 1.0)
+    return (step**2 < TOLERANCE**2 * variance * misfit[:, None]).all(axis=1)
 
 
 def _step(state: State, step: np.ndarray, is_moving: np.ndarray, places: Places) -> State:

@@ -10,7 +10,7 @@ class Flag(IntFlag):
     MASKED = 2  # another pixel of the stamp is masked
     CORE = 4  # a pixel within CORE_RADIUS_PX of the star is not used
     EDGE = 8  # the stamp reaches over the edge of the image
-    POSITION_HELD = 16  # at the catalogue's position: faint, or beside a brighter star
+    POSITION_HELD = 16  # at the catalogue's position: too faint, or too blended
     POSITION_LIMIT = 32  # as well, because the fit left it by more than MAX_SHIFT_PX
     BLENDED = 64  # neighbours make the error of the flux BLEND_ERROR times larger or more
     NOT_CONVERGED = 128  # still moving after the last pass

@@ -1,14 +1,24 @@
-"""Which stars overlap: pairs closer than the reach of the PSF, and the groups they form."""
+"""Which stars overlap, and the groups they form."""
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-# Stars whose fluxes correlate by less are no pair: the residuals tell one of the other.
+# Stars whose fluxes correlate by less are not linked: the residuals tell one of the other.
 LEAST_CORRELATION = 0.01
-MAX_GROUP = 32  # stars
+MAX_GROUP = 16  # stars
 SHRINK = 0.8
+
+
+class Overlaps(NamedTuple):
+    """Stars that meet in the normal matrix, of n stars."""
+
+    pairs: np.ndarray  # (m, 2) stars within reach of each other, or of one group
+    group: np.ndarray  # (n,) number of each star's group
+    n_neighbours: np.ndarray  # (n,) stars within reach
 
 
 def find_reach(psf_stamp: np.ndarray) -> float:
@@ -26,31 +36,47 @@ def find_reach(psf_stamp: np.ndarray) -> float:
     return float(min(distance[is_near].max() + 1.0, size - 1.0))
 
 
-def find_pairs(position_px: np.ndarray, reach_px: float) -> np.ndarray:
-    """Pairs of the stars at (n, 2) that are closer than `reach_px`, (m, 2)."""
-    pairs = cKDTree(position_px).query_pairs(reach_px, output_type="ndarray")
-    return pairs.astype(int).reshape(-1, 2)
+def find_overlaps(position_px: np.ndarray, reach_px: float) -> Overlaps:
+    """`position_px`: (n, 2). A group is complete: a part of its pairs would not be a covariance."""
+    n = len(position_px)
+    links = cKDTree(position_px).query_pairs(reach_px, output_type="ndarray")
+    links = links.astype(int).reshape(-1, 2)
+    distance = np.hypot(*(position_px[links[:, 0]] - position_px[links[:, 1]]).T)
+    group = _find_groups(n, links, distance)
+    apart = links[group[links[:, 0]] != group[links[:, 1]]]
+    pairs = np.concatenate([_pairs_within(group), apart])
+    return Overlaps(pairs, group, np.bincount(links.ravel(), minlength=n))
 
 
-def pair_distances(position_px: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Distance of the two stars of each pair, (m,)."""
-    return np.hypot(*(position_px[pairs[:, 0]] - position_px[pairs[:, 1]]).T)
+def _find_groups(n: int, links: np.ndarray, distance_px: np.ndarray) -> np.ndarray:
+    """Friends of friends, at most MAX_GROUP together, (n,).
 
-
-def find_groups(position_px: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Number of the group of each star, (n,): friends of friends, at most MAX_GROUP together.
-
-    Larger groups fall apart where their pairs are widest: in a crowded field all stars hang
+    Larger groups fall apart where their links are longest: in a crowded field all stars hang
     together, and few of them matter to each other.
     """
-    n, distance = len(position_px), pair_distances(position_px, pairs)
-    is_link = np.ones(len(pairs), bool)
+    is_link = np.ones(len(links), bool)
     while True:
-        links = pairs[is_link]
-        graph = coo_array((np.ones(len(links)), links.T), shape=(n, n))
+        kept = links[is_link]
+        graph = coo_array((np.ones(len(kept)), kept.T), shape=(n, n))
         _, group = connected_components(graph, directed=False)
-        is_wide = (np.bincount(group) > MAX_GROUP)[group[pairs[:, 0]]] & is_link
-        if not is_wide.any():
+        is_large = (np.bincount(group) > MAX_GROUP)[group[links[:, 0]]] & is_link
+        if not is_large.any():
             return group
-        # More than MAX_GROUP catalogue entries of one position end here, at distance 0.
-        is_link &= ~is_wide | (distance < SHRINK * distance[is_wide].max())
+        # More than MAX_GROUP catalogue entries at one position end here, at distance 0.
+        is_link &= ~is_large | (distance_px < SHRINK * distance_px[is_large].max())
+
+
+def _pairs_within(group: np.ndarray) -> np.ndarray:
+    """All pairs of stars of the same group, (m, 2)."""
+    parts = [np.zeros((0, 2), int)]
+    for stars in iterate_groups(group):
+        first, second = np.triu_indices(stars.shape[1], 1)
+        parts.append(np.stack([stars[:, first], stars[:, second]], axis=-1).reshape(-1, 2))
+    return np.concatenate(parts)
+
+
+def iterate_groups(group: np.ndarray) -> list[np.ndarray]:
+    """The stars of all groups of one size, (groups, size), for each size there is."""
+    size = np.bincount(group)[group]
+    order = np.lexsort((group, size))  # stars of a group follow each other
+    return [order[size[order] == m].reshape(-1, m) for m in np.unique(size)]

@@ -10,9 +10,12 @@ import numpy as np
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import splu
 
+from ztfpsf.photometry.groups import iterate_groups
+
 PAIR_CHUNK = 2048
-# Added to the unit diagonal: two entries for one star stay solvable, with huge errors.
-RIDGE = 1e-9
+# Added to the unit diagonal, above the rounding of single precision: two entries for one star stay
+# solvable, with errors a thousand times larger.
+RIDGE = 1e-6
 
 
 class Normal(NamedTuple):
@@ -24,28 +27,27 @@ class Normal(NamedTuple):
     gradient: np.ndarray  # (n, 3)
 
 
-def make_normal(
-    columns: np.ndarray,
-    weight: np.ndarray,
-    residual: np.ndarray,
-    centre_px: np.ndarray,
-    pairs: np.ndarray,
-) -> Normal:
-    """`columns`: (n, 3, S, S) derivatives of the model; `weight`, `residual`: (n, S, S)."""
-    n, k, size, _ = columns.shape
-    flat = columns.reshape(n, k, -1)
-    weighted = flat * weight.reshape(n, 1, -1)
-    own = weighted @ flat.transpose(0, 2, 1)
-    gradient = weighted @ residual.reshape(n, -1, 1)
+class Columns(NamedTuple):
+    """Derivatives of the models of the p stars that are in a pair."""
+
+    plain: np.ndarray  # (p, 3, S, S)
+    weighted: np.ndarray  # (p, 3, S, S) times the weight of the pixel
+    slot: np.ndarray  # (n,) which of the p a star is
+
+
+def make_coupling(columns: Columns, centre_px: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Blocks (m, 3, 3) of the pairs; `centre_px`: (n, 2) of the stamps."""
+    _, k, size, _ = columns.plain.shape
     coupling = np.zeros((len(pairs), k, k))
     for start in range(0, len(pairs), PAIR_CHUNK):
         chunk = slice(start, start + PAIR_CHUNK)
         first, second = pairs[chunk].T
         pixel, is_shared = _find_overlap(centre_px[first] - centre_px[second], size)
-        theirs = np.take_along_axis(flat[second], pixel[:, None, :], axis=2)
-        ours = weighted[first] * is_shared[:, None, :]
-        coupling[chunk] = ours @ theirs.transpose(0, 2, 1)
-    return Normal(own.astype(float), pairs, coupling, gradient[..., 0].astype(float))
+        theirs = columns.plain[columns.slot[second]].reshape(len(first), k, -1)
+        theirs = np.take_along_axis(theirs, pixel[:, None, :], axis=2)
+        ours = columns.weighted[columns.slot[first]].reshape(len(first), k, -1)
+        coupling[chunk] = (ours * is_shared[:, None, :]) @ theirs.transpose(0, 2, 1)
+    return coupling
 
 
 def _find_overlap(shift_px: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,47 +100,52 @@ def _assemble(normal: Normal) -> csc_array:
     return coo_array(entries, shape=(n * k, n * k)).tocsc()
 
 
+def hold(normal: Normal, is_free: np.ndarray) -> Normal:
+    """The equations of the fluxes, and of the positions of some stars only; `is_free`: (n,)."""
+    keep = np.ones(normal.gradient.shape, bool)
+    keep[:, 1:] = is_free[:, None]
+    first, second = normal.pairs.T
+    return Normal(
+        normal.own * keep[:, :, None] * keep[:, None, :],
+        normal.pairs,
+        normal.coupling * keep[first][:, :, None] * keep[second][:, None, :],
+        normal.gradient * keep,
+    )
+
+
 def covariances(normal: Normal, group: np.ndarray) -> np.ndarray:
     """Covariance of the unknowns of each star, marginalised over those of its group, (n, 3, 3).
 
-    `group`: (n,) number of each star's group.
+    `group`: (n,) number of each star's group, whose pairs must all be there.
     """
     scaled, scale = _scaled(normal)
-    size = np.bincount(group)[group]
-    order = np.lexsort((group, size))  # stars of a group follow each other
-    slot, row = np.empty((2, len(group)), int)
-    is_inside = group[normal.pairs[:, 0]] == group[normal.pairs[:, 1]]
-    pair_size = np.where(is_inside, size[normal.pairs[:, 0]], 0)
+    row, slot = np.empty((2, len(group)), int)
     result = np.empty(normal.own.shape)
-    for m in np.unique(size):
-        stars = order[size[order] == m].reshape(-1, m)
-        row[stars], slot[stars] = np.arange(len(stars))[:, None], np.arange(m)
-        blocks = _Blocks(stars, scaled, pair_size == m, row, slot)
-        result[stars] = _invert(blocks)
+    pair_group = np.where(np.diff(group[normal.pairs])[:, 0] == 0, group[normal.pairs[:, 0]], -1)
+    size = np.append(np.bincount(group), 0)
+    for stars in iterate_groups(group):
+        row[stars], slot[stars] = np.arange(len(stars))[:, None], np.arange(stars.shape[1])
+        is_theirs = size[pair_group] == stars.shape[1]
+        first, second = normal.pairs[is_theirs].T
+        place = (row[first], slot[first], slot[second])
+        result[stars] = _invert(scaled.own[stars], scaled.coupling[is_theirs], place)
     return result * scale[:, :, None] * scale[:, None, :]
 
 
-class _Blocks(NamedTuple):
-    """Groups of one size."""
+def _invert(
+    own: np.ndarray, coupling: np.ndarray, place: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Diagonal blocks of the inverse for groups of m stars, (groups, m, 3, 3).
 
-    stars: np.ndarray  # (groups, m)
-    normal: Normal
-    is_theirs: np.ndarray  # pairs within these groups
-    row: np.ndarray  # of each star: its group
-    slot: np.ndarray  # of each star: its rank in the group
-
-
-def _invert(blocks: _Blocks) -> np.ndarray:
-    """Diagonal blocks of the inverse, (groups, m, 3, 3)."""
-    (n, m), k = blocks.stars.shape, blocks.normal.own.shape[1]
+    `own`: (groups, m, 3, 3); `coupling`: (pairs, 3, 3), of the group and the two stars in `place`.
+    """
+    n, m, k, _ = own.shape
     matrix = np.zeros((n, m, m, k, k))
     rank = np.arange(m)
-    matrix[:, rank, rank] = blocks.normal.own[blocks.stars]
-    first, second = blocks.normal.pairs[blocks.is_theirs].T
-    coupling = blocks.normal.coupling[blocks.is_theirs]
-    row, slot = blocks.row, blocks.slot
-    matrix[row[first], slot[first], slot[second]] = coupling
-    matrix[row[first], slot[second], slot[first]] = coupling.transpose(0, 2, 1)
+    matrix[:, rank, rank] = own
+    group, first, second = place
+    matrix[group, first, second] = coupling
+    matrix[group, second, first] = coupling.transpose(0, 2, 1)
     square = matrix.transpose(0, 1, 3, 2, 4).reshape(n, m * k, m * k)
     inverse = np.linalg.inv(square).reshape(n, m, k, m, k)
     return inverse[:, rank, :, rank, :].transpose(1, 0, 2, 3)

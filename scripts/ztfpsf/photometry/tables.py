@@ -47,7 +47,7 @@ def make_star_table(
             "chi2": np.where(is_measured, evaluation.chi2.astype(float), np.nan),
             "n_pix": evaluation.n_pix,
             "dof": np.maximum(evaluation.n_pix - n_unknowns, 0),
-            "n_neighbours": np.bincount(stamps.pairs.ravel(), minlength=len(stars)),
+            "n_neighbours": stamps.overlaps.n_neighbours,
             "flags": flags,
         }
     )
@@ -75,7 +75,6 @@ def find_flags(frame: Frame, measured: Measured) -> np.ndarray:
         Flag.NOT_CONVERGED: ~measured.has_converged,
         Flag.NOT_MEASURED: own[:, 0, 0] <= 0,
     }
-    found[Flag.BLENDED][stamps.pairs[stamps.is_unresolved]] = True
     return sum(int(flag) * is_set for flag, is_set in found.items())
 
 
