@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from fit_products import FWHM_PX, GAIN, NX, NY, READ_NOISE, SKY_ADU
+from fit_products import FWHM_PX, GAIN, NX, NY, READ_NOISE, SKY_ADU, make_psf
 from photometry_scenes import (
     SATURATION_ADU,
     has,
@@ -13,8 +13,16 @@ from photometry_scenes import (
     measure,
     spread,
 )
+from ztfpsf.photometry.crowd import solve_crowd
+from ztfpsf.photometry.equations import Evaluation, cut_stamps, evaluate
+from ztfpsf.photometry.extent import find_margin
 from ztfpsf.photometry.fit import Settings
 from ztfpsf.photometry.flags import Flag
+from ztfpsf.photometry.frame import make_frame
+from ztfpsf.photometry.groups import MAX_GROUP, Overlaps, find_overlaps, find_reach
+from ztfpsf.photometry.light import Light, draw_light
+from ztfpsf.photometry.normal import Normal, hold, invert
+from ztfpsf.stars.images import measure_sky
 
 N_REALISATIONS = 14
 SHIFT_PX = (0.3, -0.2)
@@ -46,8 +54,8 @@ def make_blends() -> pd.DataFrame:
     stars.loc[~paired & (flux == 75.0), "kind"] = "faint"
     second = pd.DataFrame(
         {
-            "x": x + 1.5 * FWHM_PX * np.cos(angle),
-            "y": y + 1.5 * FWHM_PX * np.sin(angle),
+            "x": np.round(x + 1.5 * FWHM_PX * np.cos(angle), 1),
+            "y": np.round(y + 1.5 * FWHM_PX * np.sin(angle), 1),
             "flux": flux / ratio,
             "kind": "second",
         }
@@ -238,7 +246,7 @@ def test_crowded_field() -> None:
     """A star every 11 px: stamps overlap several times, all stars hang together."""
     rng = np.random.default_rng(9)
     n = 950
-    x, y = rng.uniform(-0.5, NX - 0.5, n), rng.uniform(-0.5, NY - 0.5, n)
+    x, y = (np.round(rng.uniform(-0.4, length - 0.6, n), 1) for length in (NX, NY))
     flux = 10 ** rng.uniform(2.3, 4.5, n)
     quadrant = make_quadrant(make_image(x, y, flux), 10)
     table = measure(quadrant, make_catalogue(x, y, quadrant.header))
@@ -283,3 +291,89 @@ def test_one_star() -> None:
 
 def test_flags_are_bits() -> None:
     assert [flag.value for flag in Flag] == [1 << i for i in range(len(Flag))]
+
+
+def make_chain() -> np.ndarray:
+    """60 stars in a row 4 px apart, and two pairs far from them, (64, 2)."""
+    x = np.concatenate([20 + 4.0 * np.arange(60), [50, 53, 90, 90.3]])
+    y = np.concatenate([np.full(60, 30.0), [200, 200, 200, 200]])
+    return np.stack([x, y], axis=1)
+
+
+def test_groups_are_complete_and_limited() -> None:
+    overlaps = find_overlaps(make_chain(), 5.0)
+    assert np.bincount(overlaps.group).max() <= MAX_GROUP
+    assert overlaps.is_crowded.sum() == 60
+    assert overlaps.n_neighbours[[0, 30, 60, 62]].tolist() == [1, 2, 1, 1]
+    sizes = np.bincount(overlaps.group)
+    assert len(overlaps.pairs) == (sizes * (sizes - 1) // 2).sum()
+    assert (overlaps.group[60:62] == overlaps.group[60]).all()
+    assert overlaps.group[60] != overlaps.group[62]
+
+
+def test_many_entries_at_one_position() -> None:
+    overlaps = find_overlaps(np.full((2 * MAX_GROUP, 2), 7.0), 5.0)
+    assert np.bincount(overlaps.group).max() == 1
+    assert len(overlaps.pairs) == 0
+
+
+def test_reach_of_a_psf() -> None:
+    """Of a Gaussian, whose autocorrelation is a Gaussian wider by sqrt 2."""
+    step = np.arange(25) - 12
+    stamp = np.exp(-(step**2 + step[:, None] ** 2) / (2 * 1.5**2))
+    assert find_reach(stamp) == pytest.approx(2 * 1.5 * np.sqrt(np.log(100)), abs=1.5)
+    assert find_reach(np.ones((5, 5))) == 4.0
+
+
+def make_equations(position: np.ndarray) -> tuple[Evaluation, Overlaps, Light]:
+    """Of stars of equal flux that are not in the data: all fluxes too large."""
+    quadrant = make_quadrant(np.full((NY, NX), SKY_ADU), 12)
+    frame = make_frame(quadrant, measure_sky(quadrant), None, find_margin(15))
+    light = draw_light(make_psf("x"), frame, position, 15)
+    overlaps = find_overlaps(position, 5.0)
+    flux = np.full(len(position), 5000.0)
+    stamps = cut_stamps(frame, light.pixel)
+    return evaluate(frame, stamps, overlaps, light, flux), overlaps, light
+
+
+def to_matrix(normal: Normal) -> np.ndarray:
+    n, k = normal.gradient.shape
+    matrix = np.zeros((n, k, n, k))
+    matrix[np.arange(n), :, np.arange(n), :] = normal.own
+    for (first, second), block in zip(normal.pairs, normal.coupling, strict=True):
+        matrix[first, :, second, :] = block
+        matrix[second, :, first, :] = block.T
+    return matrix.reshape(n * k, n * k)
+
+
+def test_inverse_of_groups_is_that_of_the_matrix() -> None:
+    evaluation, overlaps, _ = make_equations(make_chain()[58:63])
+    inverse = invert(evaluation.normal, overlaps.group)
+    expected = np.linalg.inv(to_matrix(evaluation.normal))
+    step = expected @ evaluation.normal.gradient.ravel()
+    np.testing.assert_allclose(inverse.apply(evaluation.normal.gradient).ravel(), step, rtol=1e-3)
+    blocks = expected.reshape(5, 3, 5, 3)[np.arange(5), :, np.arange(5), :]
+    np.testing.assert_allclose(inverse.covariances(), blocks, rtol=1e-3, atol=1e-6)
+
+
+def test_held_positions_have_no_step_and_no_error() -> None:
+    evaluation, overlaps, _ = make_equations(make_chain()[58:63])
+    is_free = np.array([True, False, True, True, True])
+    normal = hold(evaluation.normal, is_free)
+    assert not invert(normal, overlaps.group).apply(normal.gradient)[1, 1:].any()
+    keep = np.ones(15, bool)
+    keep[4:6] = False
+    expected = np.linalg.inv(to_matrix(evaluation.normal)[np.ix_(keep, keep)])
+    covariance = invert(normal, overlaps.group).covariances()
+    np.testing.assert_allclose(covariance[1, 0, 0], expected[3, 3], rtol=1e-3)
+
+
+def test_one_step_in_a_crowd_takes_all_light_away() -> None:
+    """The fluxes of a chain are solved together although it is cut into groups."""
+    position = make_chain()[:60]
+    evaluation, overlaps, light = make_equations(position)
+    nobody = np.zeros(60, bool)
+    inverse = invert(hold(evaluation.normal, nobody), overlaps.group)
+    step = solve_crowd(np.arange(60), light, evaluation, inverse, nobody)
+    assert np.abs(step[:, 0] + 5000).max() < 400
+    assert not step[:, 1:].any()

@@ -27,13 +27,19 @@ def profile():
     return moffat(FWHM_PX, ALPHA)
 
 
+@cache
+def draw_phase(x: int, y: int) -> np.ndarray:
+    """Stamp at a position in tenths of a pixel."""
+    return draw(profile(), x / 10, y / 10, WINDOW_PX)
+
+
 def make_image(x: np.ndarray, y: np.ndarray, flux: np.ndarray) -> np.ndarray:
-    """Noise-free ADU, sky included, (NY, NX)."""
+    """Noise-free ADU, sky included, (NY, NX). Positions are whole tenths of a pixel."""
     half = WINDOW_PX // 2
     image = np.full((NY + 2 * half + 2, NX + 2 * half + 2), SKY_ADU)
     for one_x, one_y, one_flux in zip(x, y, flux, strict=True):
         column, row = int(np.floor(one_x + 0.5)), int(np.floor(one_y + 0.5))
-        stamp = draw(profile(), one_x - column, one_y - row, WINDOW_PX)
+        stamp = draw_phase(round(10 * (one_x - column)), round(10 * (one_y - row)))
         image[row + 1 : row + 1 + WINDOW_PX, column + 1 : column + 1 + WINDOW_PX] += (
             one_flux * stamp
         )
@@ -100,4 +106,4 @@ def spread(n: int, spacing_px: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         for z in np.meshgrid(steps[steps < NY - 12], steps[steps < NX - 12], indexing="ij")
     )
     assert len(x) >= n, len(x)
-    return x[:n] + rng.uniform(-2, 2, n), y[:n] + rng.uniform(-2, 2, n)
+    return tuple(np.round(z[:n] + rng.uniform(-2, 2, n), 1) for z in (x, y))

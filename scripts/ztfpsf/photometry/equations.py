@@ -1,4 +1,4 @@
-"""The equations of all stars at a state: what is drawn, what is left of the data, its derivatives.
+"""The equations of all stars at a state: what the data leave over, and how stars change it.
 
 Stars are worked on in parts that stay in cache, side by side on two cores.
 """
@@ -10,6 +10,7 @@ import numpy as np
 
 from ztfpsf.photometry.frame import Frame, variance_of
 from ztfpsf.photometry.groups import Overlaps
+from ztfpsf.photometry.light import Light
 from ztfpsf.photometry.normal import Columns, Normal, make_coupling
 
 PART = 512  # stars
@@ -17,33 +18,23 @@ THREADS = 2
 
 
 class Stamps(NamedTuple):
-    """The pixels of n stars; S is the width of a stamp."""
+    """The pixels of n stars, (n, S, S)."""
 
-    centre_px: np.ndarray  # (n, 2) column and row of the central pixels
-    pixel: np.ndarray  # (n, S, S) index into the raveled planes
-    is_usable: np.ndarray  # (n, S, S)
-    data: np.ndarray  # (n, S, S) ADU
-    sky: np.ndarray  # (n, S, S) ADU
-    constant: np.ndarray  # (n, S, S) ADU^2
-    overlaps: Overlaps
-
-
-class Outskirts(NamedTuple):
-    """Light of b bright stars outside of their stamps, on windows of W px."""
-
-    star: np.ndarray  # (b,)
-    pixel: np.ndarray  # (b, W, W)
-    psf: np.ndarray  # (b, W, W), 0 within the stamp
+    is_usable: np.ndarray
+    data: np.ndarray  # ADU
+    sky: np.ndarray  # ADU
+    constant: np.ndarray  # ADU^2, variance without photon noise
 
 
 class Evaluation(NamedTuple):
     """The equations, and how well the data are described."""
 
     normal: Normal
+    columns: Columns
     background: np.ndarray  # (n,) ADU, above the sky map
     chi2: np.ndarray  # (n,)
     n_pix: np.ndarray  # (n,)
-    model: np.ndarray  # plane, sky and stars
+    model: np.ndarray  # plane with margin: sky and stars, ADU
 
 
 class _Part(NamedTuple):
@@ -53,36 +44,44 @@ class _Part(NamedTuple):
     gradient: np.ndarray
     background: np.ndarray
     chi2: np.ndarray
-    columns: np.ndarray  # of those that are in a pair
+    plain: np.ndarray  # of those with company
     weighted: np.ndarray
+    mean: np.ndarray
+
+
+def cut_stamps(frame: Frame, pixel: np.ndarray) -> Stamps:
+    """`pixel`: (n, S, S) index into the raveled planes."""
+    planes = (frame.is_usable, frame.data, frame.sky, frame.constant)
+    return Stamps(*(plane.ravel()[pixel] for plane in planes))
 
 
 def evaluate(
-    frame: Frame,
-    stamps: Stamps,
-    drawn: np.ndarray,
-    outskirts: tuple[Outskirts, ...],
-    flux_adu: np.ndarray,
+    frame: Frame, stamps: Stamps, overlaps: Overlaps, light: Light, flux_adu: np.ndarray
 ) -> Evaluation:
-    """`drawn`: (n, 3, S, S) PSF of each star and its derivatives by x and y."""
+    """The equations of n stars with fluxes (n,), standing where `light` was drawn."""
     n = len(flux_adu)
+    model = frame.sky.copy()
+    light.add_to(model, flux_adu)
     flux = flux_adu.astype(np.float32)
-    model = draw_model(frame, stamps, drawn, outskirts, flux)
-    pairs = stamps.overlaps.pairs
-    is_paired = np.bincount(pairs.ravel(), minlength=n) > 0
+    # Only these need their columns again.
+    has_company = overlaps.is_crowded | (np.bincount(overlaps.pairs.ravel(), minlength=n) > 0)
 
     def work(start: int) -> _Part:
         part = slice(start, start + PART)
-        some = Stamps(*(array[part] for array in stamps[:-1]), stamps.overlaps)
+        some = Stamps(*(array[part] for array in stamps))
+        modelled = model.ravel()[light.pixel[part]]
+        weight = some.is_usable / variance_of(modelled, some.sky, some.constant, frame.gain)
         return _evaluate_part(
-            some, drawn[part], flux[part], model.ravel()[some.pixel], frame.gain, is_paired[part]
+            light.psf[part], flux[part], weight, some.data - modelled, has_company[part]
         )
 
     with ThreadPoolExecutor(THREADS) as pool:
         found = _Part(*map(np.concatenate, zip(*pool.map(work, range(0, n, PART)), strict=True)))
-    columns = Columns(found.columns, found.weighted, np.cumsum(is_paired) - 1)
+    columns = Columns(found.plain, found.weighted, found.mean, np.cumsum(has_company) - 1)
+    coupling = make_coupling(columns, light.centre_px, overlaps.pairs)
     return Evaluation(
-        Normal(found.own, pairs, make_coupling(columns, stamps.centre_px, pairs), found.gradient),
+        Normal(found.own, overlaps.pairs, coupling, found.gradient),
+        columns,
         found.background,
         found.chi2,
         stamps.is_usable.sum(axis=(1, 2)),
@@ -90,48 +89,31 @@ def evaluate(
     )
 
 
-def draw_model(
-    frame: Frame,
-    stamps: Stamps,
-    drawn: np.ndarray,
-    outskirts: tuple[Outskirts, ...],
-    flux: np.ndarray,
-) -> np.ndarray:
-    """Sky and all stars, a padded plane in ADU."""
-    model = frame.sky.copy()
-    np.add.at(model.ravel(), stamps.pixel.ravel(), (flux[:, None, None] * drawn[:, 0]).ravel())
-    for ring in outskirts:
-        light = flux[ring.star, None, None] * ring.psf
-        np.add.at(model.ravel(), ring.pixel.ravel(), light.ravel())
-    return model
-
-
 def _evaluate_part(
-    stamps: Stamps,
-    drawn: np.ndarray,
+    psf: np.ndarray,
     flux: np.ndarray,
-    model: np.ndarray,
-    gain: float,
-    is_paired: np.ndarray,
+    weight: np.ndarray,
+    residual: np.ndarray,
+    has_company: np.ndarray,
 ) -> _Part:
-    """`model`: (n, S, S) sky and all stars."""
-    n, k, size, _ = drawn.shape
-    weight = stamps.is_usable / variance_of(model, stamps.sky, stamps.constant, gain)
-    weight = weight.reshape(n, 1, -1)
-    total = np.maximum(weight.sum(axis=2), np.finfo(np.float32).tiny)
-    residual = (stamps.data - model).reshape(n, 1, -1)
-    background = (weight * residual).sum(axis=2) / total
-    residual -= background[..., None]
-    columns = drawn.reshape(n, k, -1).copy()
+    """`psf`: (n, 3, S, S); `weight`, `residual`: (n, S, S)."""
+    n, k, size, _ = psf.shape
+    weight, residual = weight.reshape(n, 1, -1), residual.reshape(n, 1, -1)
+    total = np.maximum(weight.sum(axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    background = (weight * residual).sum(axis=2, keepdims=True) / total
+    residual = residual - background
+    columns = psf.reshape(n, k, -1).copy()
     columns[:, 1:] *= flux[:, None, None]
     # The background is eliminated: columns without their weighted mean do not see a constant.
-    columns -= (columns @ weight.transpose(0, 2, 1)) / total[..., None]
+    mean = columns @ weight.transpose(0, 2, 1) / total
+    columns -= mean
     weighted = columns * weight
     return _Part(
         (weighted @ columns.transpose(0, 2, 1)).astype(float),
         (weighted @ residual.transpose(0, 2, 1))[..., 0].astype(float),
-        background[:, 0].astype(float),
+        background[:, 0, 0].astype(float),
         (weight * residual**2).sum(axis=(1, 2)).astype(float),
-        columns[is_paired].reshape(-1, k, size, size),
-        weighted[is_paired].reshape(-1, k, size, size),
+        columns[has_company].reshape(-1, k, size, size),
+        weighted[has_company].reshape(-1, k, size, size),
+        mean[has_company, :, 0],
     )

@@ -14,11 +14,12 @@ SHRINK = 0.8
 
 
 class Overlaps(NamedTuple):
-    """Stars that meet in the normal matrix, of n stars."""
+    """How n stars meet."""
 
-    pairs: np.ndarray  # (m, 2) stars within reach of each other, or of one group
     group: np.ndarray  # (n,) number of each star's group
+    pairs: np.ndarray  # (m, 2) all pairs of stars of the same group
     n_neighbours: np.ndarray  # (n,) stars within reach
+    is_crowded: np.ndarray  # (n,) of a group that was too large and is cut in parts
 
 
 def find_reach(psf_stamp: np.ndarray) -> float:
@@ -37,33 +38,29 @@ def find_reach(psf_stamp: np.ndarray) -> float:
 
 
 def find_overlaps(position_px: np.ndarray, reach_px: float) -> Overlaps:
-    """`position_px`: (n, 2). A group is complete: a part of its pairs would not be a covariance."""
+    """Friends of friends of stars at (n, 2), linked within `reach_px`, at most MAX_GROUP together.
+
+    Larger groups fall apart where their links are longest.
+    """
     n = len(position_px)
     links = cKDTree(position_px).query_pairs(reach_px, output_type="ndarray")
     links = links.astype(int).reshape(-1, 2)
     distance = np.hypot(*(position_px[links[:, 0]] - position_px[links[:, 1]]).T)
-    group = _find_groups(n, links, distance)
-    apart = links[group[links[:, 0]] != group[links[:, 1]]]
-    pairs = np.concatenate([_pairs_within(group), apart])
-    return Overlaps(pairs, group, np.bincount(links.ravel(), minlength=n))
+    group = _connect(n, links)
+    is_crowded = (np.bincount(group) > MAX_GROUP)[group]
+    left, far = links, distance
+    while (is_large := (np.bincount(group) > MAX_GROUP)[group[left[:, 0]]]).any():
+        # Many entries at one position end here, at distance 0, each alone.
+        is_kept = ~is_large | (far < SHRINK * far[is_large].max())
+        left, far = left[is_kept], far[is_kept]
+        group = _connect(n, left)
+    n_neighbours = np.bincount(links.ravel(), minlength=n)
+    return Overlaps(group, _pairs_within(group), n_neighbours, is_crowded)
 
 
-def _find_groups(n: int, links: np.ndarray, distance_px: np.ndarray) -> np.ndarray:
-    """Friends of friends, at most MAX_GROUP together, (n,).
-
-    Larger groups fall apart where their links are longest: in a crowded field all stars hang
-    together, and few of them matter to each other.
-    """
-    is_link = np.ones(len(links), bool)
-    while True:
-        kept = links[is_link]
-        graph = coo_array((np.ones(len(kept)), kept.T), shape=(n, n))
-        _, group = connected_components(graph, directed=False)
-        is_large = (np.bincount(group) > MAX_GROUP)[group[links[:, 0]]] & is_link
-        if not is_large.any():
-            return group
-        # More than MAX_GROUP catalogue entries at one position end here, at distance 0.
-        is_link &= ~is_large | (distance_px < SHRINK * distance_px[is_large].max())
+def _connect(n: int, links: np.ndarray) -> np.ndarray:
+    graph = coo_array((np.ones(len(links)), links.T), shape=(n, n))
+    return connected_components(graph, directed=False)[1]
 
 
 def _pairs_within(group: np.ndarray) -> np.ndarray:

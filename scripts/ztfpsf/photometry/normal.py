@@ -1,14 +1,11 @@
-"""Normal equations of all stars of an image: their solution and its errors.
+"""Normal equations of groups of overlapping stars, their solution and its errors.
 
-The unknowns of a star are flux, x and y. The matrix has a 3 x 3 block on the diagonal for each star
-and one for each pair of stars, and is otherwise empty.
+The unknowns of a star are flux, x and y: a 3 x 3 block per star, and one per pair of a group.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, csc_array
-from scipy.sparse.linalg import splu
 
 from ztfpsf.photometry.groups import iterate_groups
 
@@ -28,11 +25,35 @@ class Normal(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Derivatives of the models of the p stars that are in a pair."""
+    """Derivatives of the models of the p stars that overlap with others."""
 
-    plain: np.ndarray  # (p, 3, S, S)
+    plain: np.ndarray  # (p, 3, S, S) background eliminated
     weighted: np.ndarray  # (p, 3, S, S) times the weight of the pixel
+    mean: np.ndarray  # (p, 3) what the background took away
     slot: np.ndarray  # (n,) which of the p a star is
+
+
+class Inverse(NamedTuple):
+    """Inverse of the normal matrix of each group, and the unit (n, 3) of the unknowns in it."""
+
+    groups: list[tuple[np.ndarray, np.ndarray]]  # stars (g, m) and matrices (g, m, 3, m, 3)
+    scale: np.ndarray
+
+    def apply(self, gradient: np.ndarray) -> np.ndarray:
+        """The inverse times (n, 3)."""
+        scaled, result = gradient * self.scale, np.zeros(gradient.shape)
+        for stars, matrix in self.groups:
+            result[stars] = np.einsum("gakbl,gbl->gak", matrix, scaled[stars])
+        return result * self.scale
+
+    def covariances(self) -> np.ndarray:
+        """Covariance of each star's unknowns, marginalised over its group, (n, 3, 3)."""
+        n, k = self.scale.shape
+        result = np.zeros((n, k, k))
+        for stars, matrix in self.groups:
+            rank = np.arange(stars.shape[1])
+            result[stars] = matrix[:, rank, :, rank].transpose(1, 0, 2, 3)
+        return result * self.scale[:, :, None] * self.scale[:, None, :]
 
 
 def make_coupling(columns: Columns, centre_px: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -61,6 +82,41 @@ def _find_overlap(shift_px: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarr
     return pixel.reshape(len(shift_px), -1), is_shared.reshape(len(shift_px), -1)
 
 
+def hold(normal: Normal, is_free: np.ndarray) -> Normal:
+    """The equations of all fluxes, and of the positions of the stars `is_free`, (n,) bool."""
+    keep = np.ones(normal.gradient.shape, bool)
+    keep[:, 1:] = is_free[:, None]
+    first, second = normal.pairs.T
+    return Normal(
+        normal.own * keep[:, :, None] * keep[:, None, :],
+        normal.pairs,
+        normal.coupling * keep[first][:, :, None] * keep[second][:, None, :],
+        normal.gradient * keep,
+    )
+
+
+def invert(normal: Normal, group: np.ndarray) -> Inverse:
+    """`group`: (n,) number of each star's group, whose pairs must all be there."""
+    scaled, scale = _scaled(normal)
+    group_of_pair = group[normal.pairs[:, 0]]
+    size_of_pair = np.bincount(group)[group_of_pair]
+    row, slot = np.zeros((2, len(group)), int)
+    inverses = []
+    for stars in iterate_groups(group):
+        row[stars], slot[stars] = np.arange(len(stars))[:, None], np.arange(stars.shape[1])
+        is_theirs = size_of_pair == stars.shape[1]
+        first, second = normal.pairs[is_theirs].T
+        place = (row[first], slot[first], slot[second])
+        inverses.append((stars, _invert(scaled.own[stars], scaled.coupling[is_theirs], place)))
+    return Inverse(inverses, scale)
+
+
+def invert_alone(normal: Normal) -> Inverse:
+    """As if no star had a neighbour."""
+    nothing = normal._replace(pairs=normal.pairs[:0], coupling=normal.coupling[:0])
+    return invert(nothing, np.arange(len(normal.own)))
+
+
 def _scaled(normal: Normal) -> tuple[Normal, np.ndarray]:
     """The same with unit diagonal, and the scale (n, 3) of the unknowns."""
     diagonal = np.diagonal(normal.own, axis1=1, axis2=2)
@@ -73,69 +129,10 @@ def _scaled(normal: Normal) -> tuple[Normal, np.ndarray]:
     return Normal(own, normal.pairs, coupling, normal.gradient * scale), scale
 
 
-def solve(normal: Normal) -> np.ndarray:
-    """The Gauss-Newton step of all unknowns, (n, 3)."""
-    scaled, scale = _scaled(normal)
-    factors = splu(
-        _assemble(scaled),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
-    return factors.solve(scaled.gradient.ravel()).reshape(scale.shape) * scale
-
-
-def _assemble(normal: Normal) -> csc_array:
-    """The sparse matrix, (3 n, 3 n)."""
-    n, k = normal.gradient.shape
-    star, (first, second) = np.arange(n), normal.pairs.T
-    blocks = np.concatenate([normal.own, normal.coupling, normal.coupling.transpose(0, 2, 1)])
-    row, column = (
-        np.concatenate(stars)[:, None] * k + np.arange(k)
-        for stars in ((star, first, second), (star, second, first))
-    )
-    row, column = np.broadcast_arrays(row[:, :, None], column[:, None, :])
-    is_filled = blocks != 0
-    entries = (blocks[is_filled], (row[is_filled], column[is_filled]))
-    return coo_array(entries, shape=(n * k, n * k)).tocsc()
-
-
-def hold(normal: Normal, is_free: np.ndarray) -> Normal:
-    """The equations of the fluxes, and of the positions of some stars only; `is_free`: (n,)."""
-    keep = np.ones(normal.gradient.shape, bool)
-    keep[:, 1:] = is_free[:, None]
-    first, second = normal.pairs.T
-    return Normal(
-        normal.own * keep[:, :, None] * keep[:, None, :],
-        normal.pairs,
-        normal.coupling * keep[first][:, :, None] * keep[second][:, None, :],
-        normal.gradient * keep,
-    )
-
-
-def covariances(normal: Normal, group: np.ndarray) -> np.ndarray:
-    """Covariance of the unknowns of each star, marginalised over those of its group, (n, 3, 3).
-
-    `group`: (n,) number of each star's group, whose pairs must all be there.
-    """
-    scaled, scale = _scaled(normal)
-    row, slot = np.empty((2, len(group)), int)
-    result = np.empty(normal.own.shape)
-    pair_group = np.where(np.diff(group[normal.pairs])[:, 0] == 0, group[normal.pairs[:, 0]], -1)
-    size = np.append(np.bincount(group), 0)
-    for stars in iterate_groups(group):
-        row[stars], slot[stars] = np.arange(len(stars))[:, None], np.arange(stars.shape[1])
-        is_theirs = size[pair_group] == stars.shape[1]
-        first, second = normal.pairs[is_theirs].T
-        place = (row[first], slot[first], slot[second])
-        result[stars] = _invert(scaled.own[stars], scaled.coupling[is_theirs], place)
-    return result * scale[:, :, None] * scale[:, None, :]
-
-
 def _invert(
     own: np.ndarray, coupling: np.ndarray, place: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Diagonal blocks of the inverse for groups of m stars, (groups, m, 3, 3).
+    """Inverses for groups of m stars, (groups, m, 3, m, 3).
 
     `own`: (groups, m, 3, 3); `coupling`: (pairs, 3, 3), of the group and the two stars in `place`.
     """
@@ -147,5 +144,4 @@ def _invert(
     matrix[group, first, second] = coupling
     matrix[group, second, first] = coupling.transpose(0, 2, 1)
     square = matrix.transpose(0, 1, 3, 2, 4).reshape(n, m * k, m * k)
-    inverse = np.linalg.inv(square).reshape(n, m, k, m, k)
-    return inverse[:, rank, :, rank, :].transpose(1, 0, 2, 3)
+    return np.linalg.inv(square).reshape(n, m, k, m, k)

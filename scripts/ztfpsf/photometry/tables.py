@@ -47,7 +47,7 @@ def make_star_table(
             "chi2": np.where(is_measured, evaluation.chi2.astype(float), np.nan),
             "n_pix": evaluation.n_pix,
             "dof": np.maximum(evaluation.n_pix - n_unknowns, 0),
-            "n_neighbours": stamps.overlaps.n_neighbours,
+            "n_neighbours": measured.overlaps.n_neighbours,
             "flags": flags,
         }
     )
@@ -55,12 +55,12 @@ def make_star_table(
 
 def find_flags(frame: Frame, measured: Measured) -> np.ndarray:
     """Sums of the bits of Flag, (n,) int."""
-    state, stamps, own = measured.state, measured.stamps, measured.evaluation.normal.own
+    state, stamps, light = measured.state, measured.stamps, measured.light
     ny, nx = frame.inner(frame.data).shape
-    half = stamps.pixel.shape[-1] // 2
-    column, row = (stamps.centre_px[:, i, None] + np.arange(-half, half + 1) for i in (0, 1))
+    half = light.pixel.shape[-1] // 2
+    column, row = (light.centre_px[:, i, None] + np.arange(-half, half + 1) for i in (0, 1))
     inside = ((row >= 0) & (row < ny))[:, :, None] & ((column >= 0) & (column < nx))[:, None]
-    is_saturated = frame.is_saturated.ravel()[stamps.pixel]
+    is_saturated = frame.is_saturated.ravel()[light.pixel]
     dx, dy = column - state.position_px[:, 0:1], row - state.position_px[:, 1:2]
     core = dx[:, None] ** 2 + dy[:, :, None] ** 2 <= CORE_RADIUS_PX**2
     error, alone = (c[:, 0, 0] for c in (measured.covariance, measured.covariance_alone))
@@ -73,7 +73,7 @@ def find_flags(frame: Frame, measured: Measured) -> np.ndarray:
         Flag.POSITION_LIMIT: state.is_at_limit,
         Flag.BLENDED: error > BLEND_ERROR**2 * alone,
         Flag.NOT_CONVERGED: ~measured.has_converged,
-        Flag.NOT_MEASURED: own[:, 0, 0] <= 0,
+        Flag.NOT_MEASURED: measured.evaluation.normal.own[:, 0, 0] <= 0,
     }
     return sum(int(flag) * is_set for flag, is_set in found.items())
 
