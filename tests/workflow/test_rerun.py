@@ -10,7 +10,11 @@ from workflow_copy import QUADRANT, ROOT, Workflow, copy_workflow
 
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 FITS = CONFIG["compare_fits"]["fits"]
-PICTURES = {"plot_psf": len({fit["model"] for fit in FITS}), "compare_fits": 1}
+PICTURES = {
+    "plot_psf": len({fit["model"] for fit in FITS}),
+    "compare_fits": 1,
+    "measure_photometry": 1,
+}
 REFIT = {"fit_psf": len(FITS), **PICTURES}
 
 
@@ -53,6 +57,7 @@ def test_second_run_has_nothing_to_do(done: Workflow) -> None:
         ("stars/selection.py", {"select_stars": 1, "cut_stamps": 1, **REFIT}),
         ("psf/problem.py", REFIT),
         ("psf/models/_elliptical.py", REFIT),
+        ("photometry/groups.py", {"measure_photometry": 1}),
         ("plots/__init__.py", PICTURES),
         ("sheet.py", {}),
     ],
@@ -85,6 +90,7 @@ def test_new_plugin_refits_nothing(done: Workflow, kind: str) -> None:
         ("device: auto", "device: cpu", {}),
         ("learning_rate: ", "learning_rate: 1", {"fit_psf": 1, "compare_fits": 1, "all": 1}),
         ("degree: 2", "degree: 1", {**REFIT, "all": 1}),
+        ("position_min_snr: 20.0", "position_min_snr: 9.0", {"measure_photometry": 1, "all": 1}),
         ("stars_per_bin: 3", "stars_per_bin: 2", {"plot_psf": PICTURES["plot_psf"], "all": 1}),
         ("image_format: png", "image_format: pdf", {**PICTURES, "all": 1}),
     ],

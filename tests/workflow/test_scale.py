@@ -34,7 +34,14 @@ def night(module_workflow: Workflow) -> Workflow:
 @pytest.mark.slow
 def test_dry_run_of_a_night(night: Workflow) -> None:
     run = night.dry_run("--quiet", "rules", "--configfile", str(night.directory / "night.yaml"))
-    per_exposure = ("select_stars", "cut_stamps", "fit_psf", "plot_psf", "compare_fits")
+    per_exposure = (
+        "select_stars",
+        "cut_stamps",
+        "fit_psf",
+        "measure_photometry",
+        "plot_psf",
+        "compare_fits",
+    )
     assert run.jobs == {**dict.fromkeys(per_exposure, N_EXPOSURES), "all": 1}, run.text
     assert run.cpu_s < 30
 

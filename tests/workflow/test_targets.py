@@ -10,6 +10,7 @@ CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 FITS = CONFIG["compare_fits"]["fits"]
 FIT = f"results/fit_psf/moffat/gauss_newton/{QUADRANT}"
 PLOT = f"results/plot_psf/moffat/gauss_newton/{QUADRANT}"
+PHOTOMETRY = f"results/measure_photometry/moffat/gauss_newton/{QUADRANT}"
 COMPARISON = f"results/compare_fits/{QUADRANT}"
 STARS = {"fetch_sample": 1, "select_stars": 1}
 STAMPS = {**STARS, "cut_stamps": 1}
@@ -25,6 +26,7 @@ def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) ->
     assert run.jobs == {
         **STAMPS,
         "fit_psf": len(FITS),
+        "measure_photometry": 1,
         "plot_psf": len({fit["model"] for fit in FITS}),
         "compare_fits": 1,
         "all": 1,
@@ -33,7 +35,8 @@ def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) ->
 
 def test_minimal_configuration(workflow: Workflow) -> None:
     run = workflow.dry_run("--configfile", str(workflow.base / "config" / "minimal.yaml"))
-    assert run.jobs == {**STAMPS, "fit_psf": 2, "plot_psf": 1, "compare_fits": 1, "all": 1}
+    jobs = {"fit_psf": 2, "measure_photometry": 1, "plot_psf": 1, "compare_fits": 1, "all": 1}
+    assert run.jobs == {**STAMPS, **jobs}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,10 @@ def test_minimal_configuration(workflow: Workflow) -> None:
                 for x in ("stars.parquet", "images.parquet", "history.parquet", "psf.fits")
             ],
             {**STAMPS, "fit_psf": 1},
+        ),
+        (
+            [f"{PHOTOMETRY}_{x}" for x in ("photometry.parquet", "images.parquet", "residual.png")],
+            {**STAMPS, "fit_psf": 1, "measure_photometry": 1},
         ),
         (
             [f"{PLOT}_{x}.png" for x in ("residuals", "chi2", "star")],
