@@ -8,6 +8,7 @@ import pandas as pd
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_table
 from ztfpsf.jobs import for_each_image, job
+from ztfpsf.photometry.flags import Flag
 from ztfpsf.plots.photometry import Cut, draw_cut, find_densest_cut
 from ztfpsf.plots.style import make_text_figure, save, styled
 from ztfpsf.psf.device import configure
@@ -54,6 +55,7 @@ def measure_photometry(
 ) -> None:
     """Measure the stars of every image; a failed image is a row of the images table.
 
+    The meaning of the bits of `flags` is in the provenance of the products.
     The lists run parallel to `images`; an empty path means no mask, or a variance from gain and
     read noise. An image whose PSF fit failed keeps that status here.
     """
@@ -90,6 +92,7 @@ def measure_photometry(
             **settings,
             "bad_mask_bits": list(bad_mask_bits),
             "saturation_fraction": saturation_fraction,
+            "flags": {flag.name: flag.value for flag in Flag},
         },
     )
     draw_residual([part.cut for part in parts.values()], unit, path_to_residual)

@@ -102,6 +102,7 @@ def test_every_star_of_the_catalogue_is_a_row(unit: Unit, caplog) -> None:
     assert f"2/2 {IMAGES[1]}: " in caplog.text
     provenance = read_provenance(unit.photometry)
     assert provenance["settings"]["position_min_snr"] == 20.0
+    assert provenance["settings"]["flags"]["BLENDED"] == 64
     assert unit.psf in provenance["inputs"]
     assert unit.residual.read_bytes()[:4] == b"\x89PNG"
 

@@ -242,22 +242,24 @@ def test_two_entries_of_one_star(clean, field) -> None:
     assert np.isfinite(found["flux_adu"]).all()
 
 
-def test_crowded_field() -> None:
-    """A star every 11 px: stamps overlap several times, all stars hang together."""
+@pytest.mark.parametrize("n", [950, 2500])
+def test_crowded_field(n: int) -> None:
+    """A star in 126 or in 48 px^2 at a FWHM of 2.4 px: most or all stars hang together."""
     rng = np.random.default_rng(9)
-    n = 950
     x, y = (np.round(rng.uniform(-0.4, length - 0.6, n), 1) for length in (NX, NY))
     flux = 10 ** rng.uniform(2.3, 4.5, n)
     quadrant = make_quadrant(make_image(x, y, flux), 10)
     table = measure(quadrant, make_catalogue(x, y, quadrant.header))
     assert (table["n_neighbours"] > 0).mean() > 0.5
-    assert has(table, Flag.BLENDED).any()
-    assert not has(table, Flag.NOT_CONVERGED | Flag.NOT_MEASURED).any()
+    assert not has(table, Flag.NOT_MEASURED).any()
+    assert has(table, Flag.NOT_CONVERGED).mean() < 0.02
     pull = (table["flux_adu"] - flux) / table["flux_error_adu"]
-    resolved = ~has(table, Flag.BLENDED)
+    resolved = ~has(table, Flag.BLENDED | Flag.NOT_CONVERGED)
+    assert resolved.mean() > 0.7
     assert pull[resolved].std() == pytest.approx(1.0, abs=0.1)
     assert abs(pull[resolved].mean()) < 0.1
-    assert (table["chi2"] / table["dof"]).median() == pytest.approx(1.0, abs=0.05)
+    # The unknowns of the neighbours in the stamp are not counted in dof.
+    assert (table["chi2"] / table["dof"]).median() == pytest.approx(1.0, abs=0.08)
 
 
 def test_variance_plane_of_the_calibration(clean) -> None:

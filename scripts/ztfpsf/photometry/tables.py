@@ -24,11 +24,13 @@ def make_star_table(
     state, evaluation, stamps = measured.state, measured.evaluation, measured.stamps
     flags = find_flags(frame, measured)
     is_measured = (flags & int(Flag.NOT_MEASURED)) == 0
-    error = np.sqrt(np.diagonal(measured.covariance, axis1=1, axis2=2))
+    variance = np.diagonal(measured.covariance, axis1=1, axis2=2)
+    error = np.sqrt(np.maximum(variance, 0))
     error[~state.is_free, 1:] = np.nan
     flux = np.where(is_measured, state.flux, np.nan)
     flux_error = np.where(is_measured, error[:, 0], np.nan)
     positive = np.where(flux > 0, flux, np.nan)
+    has_zero_point = np.isfinite(zero_point_mag)
     half = stamps.sky.shape[-1] // 2
     background = stamps.sky[:, half, half] + evaluation.background
     n_unknowns = np.where(state.is_free, 4, 2)  # flux and background, x and y
@@ -43,7 +45,7 @@ def make_star_table(
             "flux_error_adu": flux_error,
             "background_adu": np.where(is_measured, background.astype(float), np.nan),
             "mag_psf": zero_point_mag - 2.5 * np.log10(positive),
-            "mag_psf_error": MAG_PER_LN * flux_error / positive + 0 * zero_point_mag,
+            "mag_psf_error": MAG_PER_LN * flux_error / np.where(has_zero_point, positive, np.nan),
             "chi2": np.where(is_measured, evaluation.chi2.astype(float), np.nan),
             "n_pix": evaluation.n_pix,
             "dof": np.maximum(evaluation.n_pix - n_unknowns, 0),
