@@ -305,10 +305,13 @@ def fits_of(product):
 
 
 def all_products(wildcards):
-    """Comparison of every unit; pictures and validation of the first fit of each model."""
+    """Comparison of every unit; pictures and validation of the first fit of each model; fluxes by
+    the first fit.
+    """
     units = SHEET.units(config["unit"])
     first = {fit["model"]: fit["optimiser"] for fit in reversed(FITS)}
     products = expand(rules.compare_fits.output, unit=units)
+    products += expand(rules.measure_photometry.output, **FITS[0], unit=units)
     for model, optimiser in first.items():
         for made in (rules.plot_psf.output, rules.validate_psf.output):
             products += expand(made, model=model, optimiser=optimiser, unit=units)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from ztfpsf.photometry.fit import Settings
 from ztfpsf.psf.image import Clipping
 from ztfpsf.stars.selection import Criteria
 
@@ -206,6 +207,10 @@ def test_clipping_of_the_fit() -> None:
 def test_criteria_of_the_selection() -> None:
     fields = {field.name for field in dataclasses.fields(Criteria)}
     assert fields == {*SCHEMA["properties"]["select_stars"]["properties"], "size_px"}
+
+
+def test_settings_of_the_photometry() -> None:
+    assert yaml.safe_load(CONFIG)["measure_photometry"] == Settings()._asdict()
 
 
 def test_imports_are_followed(load_common: LoadCommon) -> None:

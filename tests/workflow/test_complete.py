@@ -75,6 +75,7 @@ def test_good_image_is_finished_although_others_fail(finished) -> None:
         f"cut_stamps/{GOOD}_stamps.fits",
         f"{fit}/{GOOD}_stars.parquet",
         f"{fit}/{GOOD}_psf.fits",
+        f"measure_photometry/gaussian/gauss_newton/{GOOD}_photometry.parquet",
         f"plot_psf/gaussian/gauss_newton/{GOOD}_residuals.png",
         f"validate_psf/gaussian/gauss_newton/{GOOD}_images.parquet",
         f"validate_psf/gaussian/gauss_newton/{GOOD}_validation.png",

@@ -18,6 +18,7 @@ NIGHT = "20200924"
 EXPOSURE = f"ztf_{NIGHT}300000_000655_zr"
 CCD = f"{EXPOSURE}_c13_o"
 FIT = "moffat/gauss_newton"
+PHOTOMETRY = f"results/measure_photometry/{FIT}/{CCD}_photometry.parquet"
 MASTERS = {
     "bias": f"results/make_master_bias/{NIGHT}/ztfpsf_{NIGHT}_000000_bi_c13_bias.fits",
     "flat": f"results/make_master_flat/{NIGHT}/ztfpsf_{NIGHT}_000000_zr_c13_flat.fits",
@@ -50,8 +51,8 @@ def options(workflow: Workflow, **changes) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def done(module_workflow: Workflow) -> tuple[Workflow, Run]:
-    target = f"results/compare_truth/{FIT}/{CCD}_truth.json"
-    return module_workflow, module_workflow.run(*options(module_workflow), targets=[target])
+    targets = [f"results/compare_truth/{FIT}/{CCD}_truth.json", PHOTOMETRY]
+    return module_workflow, module_workflow.run(*options(module_workflow), targets=targets)
 
 
 def test_raw_frames_become_a_psf(done) -> None:
@@ -60,6 +61,9 @@ def test_raw_frames_become_a_psf(done) -> None:
     stars = pd.read_parquet(workflow.directory / f"results/fit_psf/{FIT}/{CCD}_stars.parquet")
     assert stars.groupby("image").size().min() >= 10
     assert stars["image"].nunique() == 4
+    photometry = pd.read_parquet(workflow.directory / PHOTOMETRY)
+    assert photometry["image"].nunique() == 4
+    assert set(stars["star_id"]) <= set(photometry["star_id"])
 
 
 def test_calibrated_images_close_on_the_truth(done) -> None:
@@ -105,8 +109,8 @@ def test_calibrated_images_are_removed_and_missed_by_nobody(done) -> None:
     workflow, _ = done
     folder = workflow.directory / "results" / "calibrate_science" / EXPOSURE
     assert [path.name for path in folder.iterdir()] == [f"{CCD}_status.json"]
-    target = f"results/cut_stamps/{CCD}_stamps.fits"
-    run = workflow.dry_run(*options(workflow), targets=[target])
+    targets = [f"results/cut_stamps/{CCD}_stamps.fits", PHOTOMETRY]
+    run = workflow.dry_run(*options(workflow), targets=targets)
     assert "Nothing to be done" in run.text
 
 

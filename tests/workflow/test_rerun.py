@@ -11,7 +11,12 @@ from workflow_copy import QUADRANT, ROOT, Workflow, copy_workflow
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 FITS = CONFIG["compare_fits"]["fits"]
 N_MODELS = len({fit["model"] for fit in FITS})
-PICTURES = {"plot_psf": N_MODELS, "validate_psf": N_MODELS, "compare_fits": 1}
+PICTURES = {
+    "plot_psf": N_MODELS,
+    "validate_psf": N_MODELS,
+    "compare_fits": 1,
+    "measure_photometry": 1,
+}
 REFIT = {"fit_psf": len(FITS), **PICTURES}
 
 
@@ -54,6 +59,7 @@ def test_second_run_has_nothing_to_do(done: Workflow) -> None:
         ("stars/selection.py", {"select_stars": 1, "cut_stamps": 1, **REFIT}),
         ("psf/problem.py", REFIT),
         ("psf/models/_elliptical.py", REFIT),
+        ("photometry/groups.py", {"measure_photometry": 1}),
         ("plots/__init__.py", PICTURES),
         ("validation/verdict.py", {"validate_psf": N_MODELS}),
         ("sheet.py", {}),
@@ -88,8 +94,13 @@ def test_new_plugin_refits_nothing(done: Workflow, kind: str) -> None:
         ("device: auto", "device: cpu", {}),
         ("learning_rate: ", "learning_rate: 1", {"fit_psf": 1, "compare_fits": 1, "all": 1}),
         ("degree: 2", "degree: 1", {**REFIT, "all": 1}),
-        ("stars_per_bin: 3", "stars_per_bin: 2", {"plot_psf": N_MODELS, "all": 1}),
-        ("max_fwhm_px: [4.0", "max_fwhm_px: [3.0", {"validate_psf": N_MODELS, "all": 1}),
+N_MODELS = len({fit["model"] for fit in FITS})
+PICTURES = {
+    "plot_psf": N_MODELS,
+    "validate_psf": N_MODELS,
+    "compare_fits": 1,
+    "measure_photometry": 1,
+}
         ("image_format: png", "image_format: pdf", {**PICTURES, "all": 1}),
     ],
     ids=lambda value: value.split(":")[0] if isinstance(value, str) else "",

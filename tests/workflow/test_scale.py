@@ -38,6 +38,7 @@ def test_dry_run_of_a_night(night: Workflow) -> None:
         "select_stars",
         "cut_stamps",
         "fit_psf",
+        "measure_photometry",
         "plot_psf",
         "validate_psf",
         "compare_fits",

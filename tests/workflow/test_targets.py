@@ -12,6 +12,7 @@ N_MODELS = len({fit["model"] for fit in FITS})
 FIT = f"results/fit_psf/moffat/gauss_newton/{QUADRANT}"
 PLOT = f"results/plot_psf/moffat/gauss_newton/{QUADRANT}"
 VALIDATION = f"results/validate_psf/moffat/gauss_newton/{QUADRANT}"
+PHOTOMETRY = f"results/measure_photometry/moffat/gauss_newton/{QUADRANT}"
 COMPARISON = f"results/compare_fits/{QUADRANT}"
 STARS = {"fetch_sample": 1, "select_stars": 1}
 STAMPS = {**STARS, "cut_stamps": 1}
@@ -29,6 +30,7 @@ def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) ->
         "fit_psf": len(FITS),
         "plot_psf": N_MODELS,
         "validate_psf": N_MODELS,
+        "measure_photometry": 1,
         "compare_fits": 1,
         "all": 1,
     }, run.text
@@ -36,7 +38,7 @@ def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) ->
 
 def test_minimal_configuration(workflow: Workflow) -> None:
     run = workflow.dry_run("--configfile", str(workflow.base / "config" / "minimal.yaml"))
-    once = ("plot_psf", "validate_psf", "compare_fits", "all")
+    once = ("measure_photometry", "plot_psf", "validate_psf", "compare_fits", "all")
     assert run.jobs == {**STAMPS, "fit_psf": 2, **dict.fromkeys(once, 1)}
 
 
@@ -52,6 +54,10 @@ def test_minimal_configuration(workflow: Workflow) -> None:
                 for x in ("stars.parquet", "images.parquet", "history.parquet", "psf.fits")
             ],
             {**STAMPS, "fit_psf": 1},
+        ),
+        (
+            [f"{PHOTOMETRY}_{x}" for x in ("photometry.parquet", "images.parquet", "residual.png")],
+            {**STAMPS, "fit_psf": 1, "measure_photometry": 1},
         ),
         (
             [f"{PLOT}_{x}.png" for x in ("residuals", "chi2", "star")],

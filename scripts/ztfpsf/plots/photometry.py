@@ -1,0 +1,81 @@
+"""The most crowded part of an image: data, model, and what is left of the data."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import AsinhNorm
+from matplotlib.figure import Figure
+
+from ztfpsf.photometry.frame import Frame, variance_of
+from ztfpsf.plots.style import COUNTS, MASKED, RESIDUALS, hide_ticks, make_figure
+
+CUT_PX = 200
+LIMIT_SIGMA = 5.0
+
+
+class Cut(NamedTuple):
+    """Part of an image, planes (CUT_PX, CUT_PX) or less."""
+
+    image: str
+    n_stars: int
+    x0_px: int  # column and row of the image at pixel [0, 0]
+    y0_px: int
+    data: np.ndarray  # ADU, NaN where not usable
+    model: np.ndarray  # ADU
+    sigma: np.ndarray  # ADU, of a pixel
+
+
+def find_densest_cut(image: str, stars: pd.DataFrame, frame: Frame, model: np.ndarray) -> Cut:
+    """`stars`: the image's rows of the photometry; `model`: padded plane, sky and stars."""
+    ny, nx = frame.inner(model).shape
+    edges = [np.arange(0, length + CUT_PX, CUT_PX) for length in (ny, nx)]
+    counts, *_ = np.histogram2d(stars["y_px"], stars["x_px"], bins=edges)
+    row, column = np.unravel_index(counts.argmax(), counts.shape)
+    y0, x0 = (int(max(0, min(k * CUT_PX, n - CUT_PX))) for k, n in ((row, ny), (column, nx)))
+
+    def cut(plane: np.ndarray) -> np.ndarray:
+        return frame.inner(plane)[y0 : y0 + CUT_PX, x0 : x0 + CUT_PX]
+
+    planes = [cut(plane) for plane in (model, frame.sky, frame.constant)]
+    return Cut(
+        image,
+        int(counts.max()),
+        x0,
+        y0,
+        np.where(cut(frame.is_usable), cut(frame.data), np.nan),
+        planes[0].copy(),
+        np.sqrt(variance_of(*planes, frame.gain)),
+    )
+
+
+def draw_cut(cut: Cut) -> Figure:
+    """Data, model and normalised residual side by side."""
+    figure = make_figure(2.9)
+    axes = figure.subplots(1, 3)
+    sky = float(np.median(cut.model))
+    noise = float(np.median(cut.sigma))
+    norm = AsinhNorm(linear_width=3 * noise, vmin=-3 * noise, vmax=float(cut.model.max()) - sky)
+    limits = {"cmap": RESIDUALS, "vmin": -LIMIT_SIGMA, "vmax": LIMIT_SIGMA}
+    extent = (
+        cut.x0_px - 0.5,
+        cut.x0_px + cut.data.shape[1] - 0.5,
+        cut.y0_px - 0.5,
+        cut.y0_px + cut.data.shape[0] - 0.5,
+    )
+    panels = (
+        ("data", cut.data - sky, {"cmap": COUNTS, "norm": norm}),
+        ("model", cut.model - sky, {"cmap": COUNTS, "norm": norm}),
+        ("residual", (cut.data - cut.model) / cut.sigma, limits),
+    )
+    for one, (name, plane, options) in zip(axes, panels, strict=True):
+        one.set_facecolor(MASKED)
+        shown = one.imshow(plane, extent=extent, **options)
+        one.set_title(name)
+    for one in axes[1:]:
+        hide_ticks(one)
+    axes[0].set_xlabel("x (px)")
+    axes[0].set_ylabel("y (px)")
+    figure.colorbar(shown, ax=axes, shrink=0.8).set_label("residual (σ)")
+    figure.suptitle(f"{cut.image}: {cut.n_stars} stars", fontsize=9)
+    return figure
