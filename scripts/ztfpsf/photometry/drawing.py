@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ THREADS = 2  # calls side by side; JAX computes outside Python's lock
 
 
 @partial(jax.jit, static_argnames=("model", "size_px"))
-def _draw(model: ModuleType, offsets: Array, shapes: Array, size_px: int) -> Array:
+def _draw(model: Any, offsets: Array, shapes: Array, size_px: int) -> Array:
     """(n, S, S) float32, drawn in double precision."""
 
     def one(star: tuple[Array, Array]) -> Array:
@@ -29,7 +29,7 @@ def _draw(model: ModuleType, offsets: Array, shapes: Array, size_px: int) -> Arr
 
 
 @partial(jax.jit, static_argnames=("model", "size_px"))
-def _draw_with_slopes(model: ModuleType, offsets: Array, shapes: Array, size_px: int) -> Array:
+def _draw_with_slopes(model: Any, offsets: Array, shapes: Array, size_px: int) -> Array:
     """PSF and its derivatives by x and y, (n, 3, S, S) float32."""
 
     def one(star: tuple[Array, Array]) -> Array:
@@ -43,28 +43,31 @@ def _draw_with_slopes(model: ModuleType, offsets: Array, shapes: Array, size_px:
     return jax.lax.map(one, (offsets, shapes), batch_size=BATCH)
 
 
-def draw_psfs(psf: Psf, position_px: np.ndarray, centre_px: np.ndarray, size_px: int) -> np.ndarray:
+def draw_psfs(
+    psf: Psf, position_px: np.ndarray, flux_adu: np.ndarray, centre_px: np.ndarray, size_px: int
+) -> np.ndarray:
     """PSFs of flux 1 on windows around central pixels.
 
-    `position_px`: (n, 2) x and y; `centre_px`: (n, 2) integers, about a pixel away at most.
-    Returns (n, S, S) float32.
+    `position_px`: (n, 2) x and y; `flux_adu`: (n,) for PSFs that change with it; `centre_px`:
+    (n, 2) integers, about a pixel away at most. Returns (n, S, S) float32.
     """
-    return _in_chunks(_draw, psf, position_px, centre_px, size_px, (size_px, size_px))
+    shape = (size_px, size_px)
+    return _in_chunks(_draw, psf, position_px, flux_adu, centre_px, size_px, shape)
 
 
 def draw_psfs_with_slopes(
-    psf: Psf, position_px: np.ndarray, centre_px: np.ndarray, size_px: int
+    psf: Psf, position_px: np.ndarray, flux_adu: np.ndarray, centre_px: np.ndarray, size_px: int
 ) -> np.ndarray:
     """As draw_psfs, and the derivatives by x and y: (n, 3, S, S) float32."""
-    return _in_chunks(
-        _draw_with_slopes, psf, position_px, centre_px, size_px, (3, size_px, size_px)
-    )
+    shape = (3, size_px, size_px)
+    return _in_chunks(_draw_with_slopes, psf, position_px, flux_adu, centre_px, size_px, shape)
 
 
 def _in_chunks(
     draw: Callable[..., Array],
     psf: Psf,
     position_px: np.ndarray,
+    flux_adu: np.ndarray,
     centre_px: np.ndarray,
     size_px: int,
     shape: tuple[int, ...],
@@ -77,7 +80,7 @@ def _in_chunks(
         # The last chunk repeats the last star.
         take = np.minimum(np.arange(start, start + CHUNK), n - 1)
         # Shapes of this chunk only: with a pixel grid they hold hundreds of numbers per star.
-        shapes = psf.shapes(*position_px[take].T)
+        shapes = psf.shapes(*position_px[take].T, flux_adu[take])
         chunk = draw(psf.model, offsets[take], shapes, size_px)
         drawn[start : start + CHUNK] = np.asarray(chunk)[: n - start]
 

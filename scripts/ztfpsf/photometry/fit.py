@@ -73,6 +73,8 @@ def measure_stars(psf: Psf, frame: Frame, places: Places, settings: Settings) ->
     # Fluxes alone at first, and again when bright stars are seen as far out as they reach.
     state = _add_fluxes(state, frame, stamps, overlaps, light)
     noise = _typical_noise(stamps, frame.gain)
+    if psf.grid and psf.grid.flux_terms:
+        redraw(light, psf, places.start_px, state.flux, np.ones_like(state.is_free))
     light = add_outskirts(light, psf, frame, extent, places.start_px, state.flux, noise)
     state = _add_fluxes(state, frame, stamps, overlaps, light)
     for n_passes in range(1, MAX_PASSES + 1):
@@ -84,7 +86,13 @@ def measure_stars(psf: Psf, frame: Frame, places: Places, settings: Settings) ->
         if has_converged.all() and n_passes > DECISIONS:
             break
         moved = _move(state, step, has_converged, places)
-        redraw(light, psf, moved.position_px, (moved.position_px != state.position_px).any(axis=1))
+        redraw(
+            light,
+            psf,
+            moved.position_px,
+            moved.flux,
+            (moved.position_px != state.position_px).any(axis=1),
+        )
         state = moved
     alone = invert_alone(hold(evaluation.normal, state.is_free))
     return Measured(

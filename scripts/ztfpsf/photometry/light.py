@@ -35,20 +35,23 @@ class Light(NamedTuple):
 
 
 def draw_light(psf: Psf, frame: Frame, position_px: np.ndarray, size_px: int) -> Light:
-    """The stamps of the stars at (n, 2)."""
+    """The stamps of the stars at (n, 2), as those of typical flux."""
     centre = np.floor(position_px + 0.5).astype(int)
+    flux = np.full(len(centre), psf.grid.flux_range.typical if psf.grid else 1.0)
     return Light(
         centre,
         find_pixels(frame, centre, size_px),
-        draw_psfs_with_slopes(psf, position_px, centre, size_px),
+        draw_psfs_with_slopes(psf, position_px, flux, centre, size_px),
         (),
     )
 
 
-def redraw(light: Light, psf: Psf, position_px: np.ndarray, stars: np.ndarray) -> None:
-    """Draw some stars, (n,) bool, at their new positions (n, 2), in the same stamps."""
+def redraw(
+    light: Light, psf: Psf, position_px: np.ndarray, flux_adu: np.ndarray, stars: np.ndarray
+) -> None:
+    """Draw some stars, (n,) bool, at positions (n, 2) with fluxes (n,), in the same stamps."""
     light.psf[stars] = draw_psfs_with_slopes(
-        psf, position_px[stars], light.centre_px[stars], light.psf.shape[-1]
+        psf, position_px[stars], flux_adu[stars], light.centre_px[stars], light.psf.shape[-1]
     )
 
 
@@ -70,7 +73,7 @@ def add_outskirts(
     for i, size_px in list(enumerate(extent.sizes_px))[1:]:
         star = np.flatnonzero(window == i)
         centre = light.centre_px[star]
-        drawn = draw_psfs(psf, position_px[star], centre, size_px)
+        drawn = draw_psfs(psf, position_px[star], flux_adu[star], centre, size_px)
         margin = (size_px - light.psf.shape[-1]) // 2
         drawn[:, margin:-margin, margin:-margin] = 0
         rings.append(Outskirts(star, find_pixels(frame, centre, size_px), drawn))

@@ -89,7 +89,6 @@ def _draw_models(psf: tuple, rows: pd.DataFrame, mine: pd.DataFrame, size_px: in
     import jax
 
     from ztfpsf.psf.image import pad, padded_size
-    from ztfpsf.psf.problem import field_basis
     from ztfpsf.psf.star_fit import draw_stars
 
     x_px, y_px = (rows[name].to_numpy(float) for name in ("x_px", "y_px"))
@@ -103,9 +102,9 @@ def _draw_models(psf: tuple, rows: pd.DataFrame, mine: pd.DataFrame, size_px: in
         ],
         axis=1,
     )
-    basis = field_basis(x_px, y_px, psf.nx, psf.ny, psf.degree)
+    shapes = psf.shapes(x_px, y_px, star[:, 2])
     n, size = len(star), padded_size(len(star))
     with jax.enable_x64(True):
-        shape = pad(basis @ psf.coefficients.T, size)
-        models = draw_stars(psf.model, pad(star, size), shape, size_px, min(BATCH, size))
+        shapes = pad(shapes, size)
+        models = draw_stars(psf.model, pad(star, size), shapes, size_px, min(BATCH, size))
         return np.asarray(models)[:n]
