@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import make_problem, make_truth
+from problems import PROFILES, make_problem, make_truth
 from ztfpsf.errors import InputError
 from ztfpsf.psf import pixels
 from ztfpsf.psf.fit import EDM_TOLERANCE, judge
-from ztfpsf.psf.models import list_models
 from ztfpsf.psf.optimisers import gauss_newton, get_optimiser, list_optimisers
 from ztfpsf.psf.optimisers.adam import fit_adam
 from ztfpsf.psf.optimisers.tncg import fit_tncg
@@ -17,7 +16,7 @@ from ztfpsf.psf.problem import loss
 TRUTH_STARS, SIZE_PX = 8, 13
 
 
-@pytest.fixture(scope="module", params=list_models())
+@pytest.fixture(scope="module", params=PROFILES)
 def problem(request):
     return make_problem(make_truth(request.param, TRUTH_STARS, SIZE_PX, seed=5), 3, seed=6)
 

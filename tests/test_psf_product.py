@@ -28,7 +28,8 @@ from ztfpsf.stamps import IMAGE_COLUMNS, Stamps, describe_failure, write_stamps
 
 IMAGES = [f"ztf_20200924431759_000655_zr_c13_o_q{q}" for q in (1, 2, 3)]
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-SETTINGS = {"shape": "field", "degree": 1, "clipping": {}}
+GRID = {"spacing_px": 1.0, "radius_px": 3.0, "n_modes": 20, "degree": 0, "flux_terms": []}
+SETTINGS = {"shape": "field", "degree": 1, "clipping": {}, "grid": GRID}
 
 
 def make_unit(path, model: str) -> Stamps:

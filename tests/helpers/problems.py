@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from galsim_stars import draw, ellipse, gaussian, moffat
 from ztfpsf.psf.image import ImageStamps
-from ztfpsf.psf.models import get_model
+from ztfpsf.psf.models import get_model, list_models
 from ztfpsf.psf.problem import Batch, Parameters, Problem, Stars
 from ztfpsf.psf.start import start_fwhm, start_shape
 
@@ -19,6 +19,10 @@ READ_NOISE_ELECTRON = 9.0
 FWHM_PX = 1.7
 ALPHA = 3.0
 AXIS_RATIO, THETA_DEG = 0.9, 25.0
+
+
+# Models that are a profile alone.
+PROFILES = [name for name in list_models() if not hasattr(get_model(name), "BASE")]
 
 
 class Truth(NamedTuple):
@@ -34,7 +38,7 @@ def true_profile(name: str) -> galsim.GSObject:
         "gaussian": lambda: gaussian(FWHM_PX, AXIS_RATIO, THETA_DEG),
     }
     # A new model needs no new truth to pass the contract: any star will do.
-    return drawers.get(name, drawers["moffat"])()
+    return drawers.get(name.removesuffix("_grid"), drawers["moffat"])()
 
 
 def true_shape(name: str) -> np.ndarray | None:

@@ -153,7 +153,7 @@ def normal_equations(model: Any, parameters: Parameters, stars: Stars, batch: in
 
 def without_profile(normal: Normal, n_profile: int) -> Normal:
     """The same equations with the first `n_profile` coefficients, the profile's, held."""
-    free = jnp.arange(len(normal.shape_gradient)) >= n_profile
+    free = np.where(np.arange(len(normal.shape_gradient)) >= n_profile, 1.0, 0.0)
     return normal._replace(
         border=normal.border * free,
         corner=normal.corner * free[:, None] * free,
@@ -218,8 +218,8 @@ def _equilibrate(normal: Normal, damping: Array, n_damped: int) -> tuple[Normal,
     star_scale = jnp.where(star_diagonal > 0, star_diagonal, 1.0) ** -0.5
     shape_scale = jnp.where(shape_diagonal > 0, shape_diagonal, 1.0) ** -0.5
     star_unit = jnp.where(star_diagonal > 0, damping, 1.0)
-    is_damped = jnp.arange(len(shape_diagonal)) < n_damped
-    shape_unit = jnp.where(shape_diagonal > 0, damping * is_damped, 1.0)
+    of_shape = jnp.where(jnp.arange(len(shape_diagonal)) < n_damped, damping, 0.0)
+    shape_unit = jnp.where(shape_diagonal > 0, of_shape, 1.0)
     star = normal.star * star_scale[:, :, None] * star_scale[:, None, :]
     corner = normal.corner * shape_scale[:, None] * shape_scale[None, :]
     scaled = normal._replace(
@@ -257,7 +257,7 @@ def covariance(normal: Normal) -> Covariance:
     shape = jnp.linalg.inv(schur)
     shape = 0.5 * (shape + shape.T)
     # Coefficients that are held at 0 have no error.
-    known = jnp.diagonal(normal.corner) > 0
+    known = jnp.where(jnp.diagonal(normal.corner) > 0, 1.0, 0.0)
     shape = shape * known[:, None] * known
     star_shape = -eliminated @ shape
     star = inverse - jnp.einsum("nsm,ntm->nst", star_shape, eliminated)

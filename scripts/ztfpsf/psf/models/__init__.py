@@ -8,6 +8,12 @@ A model file defines, for one star:
   centre, elementwise, integral over the plane 1, differentiable by JAX;
 - `describe(shape) -> NamedTuple`: the same shape in the field's terms, units in the field names.
 
+It may further define
+
+- `CONSTANT`: names of shape parameters that are the same over the field;
+- `PRIOR`: `{name: (mean, sigma)}`, weak Gaussian priors of parameters that data may leave open;
+- `BASE`: the module of a profile; the model is that profile plus a residual grid (ztfpsf.psf.grid).
+
 Files whose name begins with an underscore are shared helpers, not models.
 """
 

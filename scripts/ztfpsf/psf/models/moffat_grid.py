@@ -1,15 +1,15 @@
 """Moffat profile with a wing, plus a residual on a grid finer than the pixel.
 
-    P(d) = moffat_wing(d) + residual(d),   integral over the plane 1
+    P(d) = profile(d) + residual(d),   integral over the plane 1
 
-What a profile misses in the core of a star (optics, guiding, charge that is left behind in
+The profile is that of ztfpsf.psf.models._moffat_wing. What it misses in the core of a star (optics, guiding, charge that is left behind in
 read-out) is common to the stars of an image, up to a slow change over the field and with flux: the
 grid learns it from them (ztfpsf.psf.grid). The wings beyond the grid are the profile's.
 """
 
-from ztfpsf.psf.models import moffat_wing
-from ztfpsf.psf.models.moffat_wing import Description, Shape, describe, profile, start
+from ztfpsf.psf.models import _moffat_wing
+from ztfpsf.psf.models._moffat_wing import Description, Shape, describe, profile, start
 
-BASE = moffat_wing
+BASE = _moffat_wing
 
 __all__ = ["BASE", "Description", "Shape", "describe", "profile", "start"]
