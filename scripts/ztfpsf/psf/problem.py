@@ -114,19 +114,25 @@ def star_model(model: Any, star: Array, shape: Array, size_px: int) -> Array:
 
 
 def free_coefficients(model: Any, n_terms: int) -> np.ndarray:
-    """1 where a polynomial coefficient of the shape is free, (K, B); see a model's `CONSTANT`."""
-    constant = getattr(get_base(model), "CONSTANT", ())
+    """1 where a polynomial coefficient of the shape is free, (K, B).
+
+    See `CONSTANT` and `SETTLED` in ztfpsf.psf.models.
+    """
+    base = get_base(model)
     free = np.ones((len(model.Shape._fields), n_terms))
     for row, name in enumerate(model.Shape._fields):
-        if name in constant:
+        if name in getattr(base, "CONSTANT", ()):
             free[row, 1:] = 0.0
+        if get_grid(model) is not None and name in getattr(base, "SETTLED", ()):
+            free[row] = 0.0
     return free
 
 
 def star_shapes(model: Any, parameters: Parameters, stars: Stars) -> Array:
     """Shape parameters and grid nodes at each star, (n, K + G)."""
     free = free_coefficients(model, parameters.shape.shape[1])
-    profiles = stars.basis @ (parameters.shape * free).T
+    held = jax.lax.stop_gradient(parameters.shape)
+    profiles = stars.basis @ (parameters.shape * free + held * (1.0 - free)).T
     if parameters.grid is None:
         return profiles
     nodes = (stars.grid.basis @ parameters.grid.T) @ stars.grid.modes.T
@@ -144,9 +150,10 @@ def make_prior(model: Any, parameters: Parameters, stars: Stars) -> Prior:
     """Priors of a model's `PRIOR` and of its grid; stars have none."""
     shape_mean = np.zeros(parameters.shape.shape)
     shape_precision = np.zeros(parameters.shape.shape)
+    free = free_coefficients(model, parameters.shape.shape[1])
     for name, (mean, sigma) in getattr(get_base(model), "PRIOR", {}).items():
         row = model.Shape._fields.index(name)
-        shape_mean[row, 0], shape_precision[row, 0] = mean, sigma**-2
+        shape_mean[row, 0], shape_precision[row, 0] = mean, free[row, 0] * sigma**-2
     no_star = jnp.zeros_like(parameters.star)
     mean = Parameters(no_star, jnp.asarray(shape_mean))
     precision = Parameters(no_star, jnp.asarray(shape_precision))

@@ -35,6 +35,7 @@ from ztfpsf.psf.problem import (
     Stars,
     count_terms,
     field_basis,
+    free_coefficients,
     star_shapes,
 )
 from ztfpsf.psf.star_fit import draw_stars, fit_stars
@@ -250,7 +251,13 @@ def _begin_grid(
     seen = shape._replace(ln_fwhm=np.log(fwhm_px))
     modes = make_modes(grid, np.asarray(model.profile(dx, dy, seen)), fwhm_px)
     terms = GridTerms(basis, modes, np.full(basis.shape[1], START_PRECISION))
-    start = cleaned.start._replace(grid=np.zeros((modes.shape[1], basis.shape[1])))
+    settled = free_coefficients(model, best.shape.shape[1]) < free_coefficients(
+        get_base(model), best.shape.shape[1]
+    )
+    start = cleaned.start._replace(
+        shape=np.where(settled, best.shape, cleaned.start.shape),
+        grid=np.zeros((modes.shape[1], basis.shape[1])),
+    )
     return cleaned._replace(start=start, grid=terms, flux_range=scale)
 
 
@@ -279,7 +286,7 @@ def _fit_round(
 ) -> Parameters:
     """The best shape (and grid) with the present weights, all stars refitted in it."""
     problem = _image_problem(model, stamps, degree, settings, cleaned, start)
-    options = gauss_newton.Options(niter=NITER, profile_steps=0)
+    options = gauss_newton.Options(niter=NITER)
     solution = gauss_newton.solve(problem, options)
     found = jax.tree.map(lambda leaf: np.array(leaf[0]), solution.parameters)
     star = start.star.copy()

@@ -11,6 +11,7 @@ A model file defines, for one star:
 It may further define
 
 - `CONSTANT`: names of shape parameters that are the same over the field;
+- `SETTLED`: names of shape parameters that are found without the grid and then kept;
 - `PRIOR`: `{name: (mean, sigma)}`, weak Gaussian priors of parameters that data may leave open;
 - `BASE`: the module of a profile; the model is that profile plus a residual grid (ztfpsf.psf.grid).
 

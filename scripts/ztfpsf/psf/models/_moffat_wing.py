@@ -18,6 +18,8 @@ from ztfpsf.psf.models import moffat
 WING_ALPHA = 2.0
 # The same for all stars of an image: polynomial terms beyond the first stay 0.
 CONSTANT = ("ln_alpha_minus_1", "wing")
+# Found with the profile alone and then kept: with a grid, many exponents would do as well.
+SETTLED = ("ln_alpha_minus_1",)
 # Mean and sigma of Gaussian priors: alpha means nothing when the wing is all there is, and the wing
 # nothing when alpha is its own exponent.
 PRIOR = {"ln_alpha_minus_1": (0.7, 1.0), "wing": (0.5, 0.5)}

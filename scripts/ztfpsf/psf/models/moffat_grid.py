@@ -2,9 +2,10 @@
 
     P(d) = profile(d) + residual(d),   integral over the plane 1
 
-The profile is that of ztfpsf.psf.models._moffat_wing. What it misses in the core of a star (optics, guiding, charge that is left behind in
-read-out) is common to the stars of an image, up to a slow change over the field and with flux: the
-grid learns it from them (ztfpsf.psf.grid). The wings beyond the grid are the profile's.
+The profile is that of ztfpsf.psf.models._moffat_wing. What it misses in the core of a star (optics,
+guiding, charge that is left behind in read-out) is common to the stars of an image, up to a slow
+change over the field and with flux: the grid learns it from them (ztfpsf.psf.grid). The wings
+beyond the grid are the profile's.
 """
 
 from ztfpsf.psf.models import _moffat_wing
