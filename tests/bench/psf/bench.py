@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from data import ROOT, SETS, Stars, make_stamps, read_stars, write_request
 from get_psfex import main as get_psfex
 from judge import draw_truth, judge
-from table import make_table, replace_part
+from report import make_table, replace_part
+from star_sets import ROOT, SETS, Stars, make_stamps, read_stars, write_request
 from ztfpsf.psf.models import list_models
 
 HERE = Path(__file__).parent
@@ -103,7 +103,7 @@ def measure(entry: Entry, python: str, stars: Stars, request: Path, folder: Path
     entry.path(folder, ".npz").unlink(missing_ok=True)
 
 
-def report(folder: Path) -> tuple[str, bool]:
+def make_report(folder: Path) -> tuple[str, bool]:
     """All tables of the figures there are, and whether none is missing."""
     parts, versions, is_complete = [], [], True
     for name, data_set in SETS.items():
@@ -149,7 +149,7 @@ def main() -> None:
         for entry in entries(name):
             if entry.code in (*codes, "truth"):
                 measure(entry, python, stars, request, folder)
-    text, is_complete = report(folder)
+    text, is_complete = make_report(folder)
     print(text)
     (folder / "psf.md").write_text(text)
     if is_complete:

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from data import GRID, HALF_SIZE_PX, OVERSAMPLING, Stars, Truth
 from scipy.interpolate import RectBivariateSpline
+from star_sets import HALF_SIZE_PX, OVERSAMPLING, Stars, Truth
 from ztfpsf.psf.robust import CORE_RADIUS_PX, model_variance
 from ztfpsf.simulation.comparison import compare_psf
 from ztfpsf.simulation.headers import Photometry
@@ -117,7 +117,8 @@ def core_chi2_by_magnitude(core_chi2: np.ndarray, mag: np.ndarray) -> list[float
 def judge(images: np.ndarray, stars: Stars) -> dict:
     """All figures of one code; `images`: its PSFs at `stars.positions`, (m, k, k)."""
     splines = to_splines(images)
-    on_grid, at_stars = splines[: GRID**2], splines[GRID**2 :]
+    n_grid = len(stars.grid)
+    on_grid, at_stars = splines[:n_grid], splines[n_grid:]
     stamps = stars.stamps
     data, good = stamps.data[stars.reserved].astype(float), stamps.mask[stars.reserved] == 0
     if stars.truth is None:
