@@ -79,14 +79,13 @@ def make_psfex(psf: Psf, degree: int, oversampling: int, size_px: int) -> PsfexM
     x, y = field.positions(np.linspace(-1, 1, n))
     drawn = draw_oversampled(psf, x, y, oversampling, half_px)
     residual = np.abs(np.tensordot(field.terms(x, y), planes, axes=1) - drawn)
-    centre = field.positions(np.zeros(1))
-    light = draw_oversampled(psf, *centre, oversampling, half_px).sum() / oversampling**2
+    light = planes[0].sum() / oversampling**2
     model = PsfexModel(
         psf.image,
         planes,
         field,
         1 / oversampling,
-        full_width_px(psf, *centre),
+        full_width_px(psf, *field.positions(np.zeros(1))),
         float(light),
         float(np.max(residual.max(axis=(1, 2)) / drawn.max(axis=(1, 2)))),
         np.nan,
@@ -96,7 +95,7 @@ def make_psfex(psf: Psf, degree: int, oversampling: int, size_px: int) -> PsfexM
 
 def full_width_px(psf: Psf, x_px: np.ndarray, y_px: np.ndarray) -> float:
     """Diameter of the disc with the area where the pixel-integrated PSF is above half its peak."""
-    half_px = 1
+    half_px = 4
     while True:
         image = draw_oversampled(psf, x_px, y_px, WIDTH_OVERSAMPLING, half_px)[0]
         is_above = image > image.max() / 2

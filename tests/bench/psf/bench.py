@@ -28,13 +28,14 @@ CODES = ("ours", "psfex", "piff", "photutils")
 PEERS = {
     "kolmogorov": (("psfex", "degree2"), ("piff", "pixelgrid"), ("photutils", "epsf")),
     "moffat": (("psfex", "degree2"), ("piff", "moffat"), ("photutils", "epsf")),
-    "sample": (("psfex", "degree1"), ("piff", "pixelgrid"), ("photutils", "epsf")),
+    "sample": (("psfex", "degree1"), ("piff", "fine_pixelgrid"), ("photutils", "epsf")),
 }
 LABELS = {
     ("truth", ""): "the true PSF",
     ("psfex", "degree1"): "PSFEx, 0.6 px, degree 1",
     ("psfex", "degree2"): "PSFEx, 0.5 px, degree 2",
     ("piff", "pixelgrid"): "Piff PixelGrid, 0.7 px, degree 2",
+    ("piff", "fine_pixelgrid"): "Piff PixelGrid, 0.5 px, degree 1",
     ("piff", "moffat"): "Piff Moffat (alpha given), degree 1",
     ("photutils", "epsf"): "photutils EPSFBuilder, 0.25 px, constant",
 }
