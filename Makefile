@@ -6,12 +6,13 @@ BIN := .venv/bin
 # Written when the installation is complete: an interrupted one starts again.
 STAMP := .venv/.$(LOCK).lock-stamp
 BENCH_STAMP := .venv-bench/.lock-stamp
+BENCH_PSF_STAMP := .venv-bench-psf/.lock-stamp
 UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format docs lock bench-calibration clean
+.PHONY: help env demo test lint format docs lock bench bench-calibration clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +54,17 @@ lock: ## pin the packages of envs/*.in anew (UPGRADE=--upgrade: at their newest 
 	  $(PYTHON) -m venv "$$tools" && "$$tools/bin/pip" install --quiet uv && cd envs && \
 	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cpu.in --output-file cpu.lock && \
 	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cuda12.in --constraint cpu.lock --output-file cuda12.lock && \
-	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) bench.in --output-file bench.lock
+	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) bench.in --output-file bench.lock && \
+	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) bench_psf.in --output-file bench_psf.lock
+
+bench: $(STAMP) $(BENCH_PSF_STAMP) ## our PSFs beside PSFEx, Piff and photutils (SETS=, CODES=: some of them)
+	PYTHONPATH=scripts $(BIN)/python tests/bench/psf/bench.py .venv-bench-psf/bin/python \
+	  results/bench_psf --sets $(SETS) --codes $(CODES)
+
+$(BENCH_PSF_STAMP): envs/bench_psf.lock
+	$(PYTHON) -m venv --clear .venv-bench-psf
+	.venv-bench-psf/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
+	@touch $@
 
 bench-calibration: $(STAMP) $(BENCH_STAMP) ## time and pixels of the calibration beside ztfin2p3
 	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml tests/bench/night.yaml \
@@ -67,5 +78,5 @@ $(BENCH_STAMP): envs/bench.lock
 	@touch $@
 
 clean: ## remove the environment and all caches; results and logs stay
-	rm -rf .venv .venv-bench .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-bench-psf .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,9 +13,11 @@ FIT = f"results/fit_psf/moffat/gauss_newton/{QUADRANT}"
 PLOT = f"results/plot_psf/moffat/gauss_newton/{QUADRANT}"
 VALIDATION = f"results/validate_psf/moffat/gauss_newton/{QUADRANT}"
 PHOTOMETRY = f"results/measure_photometry/moffat/gauss_newton/{QUADRANT}"
+EXPORT = f"results/export_psf/moffat/gauss_newton/{QUADRANT}"
 COMPARISON = f"results/compare_fits/{QUADRANT}"
 STARS = {"fetch_sample": 1, "select_stars": 1}
 STAMPS = {**STARS, "cut_stamps": 1}
+EXPORT_JOBS = {**STAMPS, "fit_psf": 1, "export_psf": 1}
 
 
 def test_lint(workflow: Workflow) -> None:
@@ -63,6 +65,7 @@ def test_minimal_configuration(workflow: Workflow) -> None:
             [f"{PLOT}_{x}.png" for x in ("residuals", "chi2", "star")],
             {**STAMPS, "fit_psf": 1, "plot_psf": 1},
         ),
+        ([f"{EXPORT}_{x}" for x in ("psfex.psf", "oversampled.fits")], EXPORT_JOBS),
         (
             [
                 f"{VALIDATION}_{x}"

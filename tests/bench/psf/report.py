@@ -1,0 +1,70 @@
+"""The figures of all codes as tables, and the part of the README that shows them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+BEGIN, END = "<!-- figures: make bench -->\n", "<!-- end of figures -->\n"
+BINS = ("14-15", "15-16", "16-17", "17-18 mag")
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def seconds(figures: Mapping) -> str:
+    """Wall time; of our fits without compilation, and with it."""
+    if "seconds" not in figures:
+        return ""
+    cold = f" ({figures['cold_s']:.0f})" if "cold_s" in figures else ""
+    return f"{figures['seconds']:.3g}{cold}"
+
+
+def chi2(figures: Mapping) -> list[str]:
+    return [f"{value:.3g}" if value >= 10 else f"{value:.2f}" for value in figures["core_chi2"]]
+
+
+def simulated_row(label: str, figures: Mapping) -> list[str]:
+    return [
+        label,
+        f"{figures['l2_median']:.4f}",
+        f"{figures['size_bias']:+.4f}",
+        f"{figures['size_rms']:.4f}",
+        *chi2(figures),
+        f"{figures['flux_bias_mmag']:+.1f} ± {figures['flux_scatter_mmag']:.1f}",
+        f"{figures['position_rms_mpx']:.1f}",
+        f"{figures['flux_pull_width']:.2f}",
+        seconds(figures),
+    ]
+
+
+SIMULATED_HEAD = [
+    "code",
+    "L2",
+    "dT/T mean",
+    "dT/T rms",
+    *(f"chi2 {name}" for name in BINS),
+    "flux (mmag)",
+    "position (mpx)",
+    "flux pull",
+    "fit (s)",
+]
+REAL_HEAD = ["code", *(f"chi2 {name}" for name in BINS), "fit (s)"]
+
+
+def make_table(rows: Mapping[str, Mapping]) -> str:
+    """Table of one set; `rows`: figures by label."""
+    if any("l2_median" in figures for figures in rows.values()):
+        body = [simulated_row(label, figures) for label, figures in rows.items()]
+        return markdown([SIMULATED_HEAD, *body])
+    body = [[label, *chi2(figures), seconds(figures)] for label, figures in rows.items()]
+    return markdown([REAL_HEAD, *body])
+
+
+def replace_part(readme: Path, text: str) -> None:
+    """Put the text between the README's markers."""
+    before, begin, rest = readme.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"Error: {readme} lacks the lines {BEGIN.strip()} and {END.strip()}.")
+    readme.write_text(f"{before}{BEGIN}\n{text.strip()}\n\n{END}{after}")
