@@ -12,8 +12,8 @@ from products import differing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 
-# Longer than Snakemake asks unless the profile says otherwise.
-OUTAGE_S = 50
+# Long enough that Snakemake asks meanwhile, and in vain.
+OUTAGE_S = 30
 
 
 PRODUCTS = {

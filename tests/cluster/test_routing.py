@@ -6,7 +6,7 @@ from private_slurm import ACCOUNT
 from slurm_files import GPU, HTC
 
 pytestmark = pytest.mark.cluster
-LIMITS = {"gpu": ("12000M", "02:00:00"), "htc": ("4000M", "01:00:00")}
+LIMITS = {"gpu": ("8000M", "02:00:00"), "htc": ("4000M", "01:00:00")}
 
 
 def rule_of(job: dict[str, str]) -> str:

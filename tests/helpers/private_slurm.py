@@ -26,12 +26,21 @@ PROGRAMS = (
     "munged",
     "mariadbd",
     "mariadb-install-db",
+    "my_print_defaults",
     "slurmdbd",
     "slurmctld",
     "slurmd",
     *COMMANDS,
 )
-PACKAGES = "munge mariadb-server-core slurmdbd slurmctld slurmd slurm-client"
+PACKAGES = (
+    "munge",
+    "mariadb-server-core",
+    "mariadb-client-core",
+    "slurmdbd",
+    "slurmctld",
+    "slurmd",
+    "slurm-client",
+)
 # Where Debian keeps daemons, on no ordinary user's PATH.
 SEARCH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 ACCOUNT = "ztf"
