@@ -1,20 +1,16 @@
 """A private SLURM for all tests of this folder, and one undisturbed run of the demo on it."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 from cluster_demo import Demo, make_demo
-from private_slurm import PrivateSlurm, missing_programs, private_slurm
+from private_slurm import PrivateSlurm, private_slurm, why_not
 
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[PrivateSlurm]:
-    if missing := missing_programs():
-        pytest.skip(f"SLURM is not installed ({', '.join(missing)}); make test-cluster does that")
-    address = socket.gethostbyname(socket.gethostname())
-    if not address.startswith("127."):
-        pytest.skip(f"this machine's name means {address}; SLURM would listen there")
+    if reason := why_not():
+        pytest.skip(reason)
     with private_slurm() as running:
         yield running
 

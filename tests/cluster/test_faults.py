@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 # Long enough that Snakemake asks meanwhile, and in vain.
 OUTAGE_S = 30
 
-
 PRODUCTS = {
     "select_stars": f"results/select_stars/{UNIT}_stars.parquet",
     "cut_stamps": f"results/cut_stamps/{UNIT}_stamps.fits",

@@ -5,7 +5,6 @@ and data base live in one scratch folder, and everything listens on the loopback
 What was started ends with the `with` block, and also when the process that holds it is killed.
 """
 
-import getpass
 import os
 import shutil
 import socket
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from processes import Process, end_processes
-from slurm_files import COMMANDS, NODES, ports_needed, write_files
+from slurm_files import COMMANDS, NODES, USER, ports_needed, write_files
 
 # What must be installed, and Debian's packages that hold it.
 PROGRAMS = (
@@ -54,6 +53,20 @@ def missing_programs() -> list[str]:
 
 class CommandError(Exception):
     """A command failed."""
+
+
+def why_not() -> str:
+    """Why no SLURM can be started here, in a sentence; "" if it can."""
+    if missing := missing_programs():
+        return f"SLURM is not installed ({', '.join(missing)}): make test-cluster does that"
+    name = socket.gethostname()
+    try:
+        address = socket.gethostbyname(name)
+    except OSError:
+        return f"this machine's name, {name}, has no address: add it to /etc/hosts"
+    if not address.startswith("127."):
+        return f"SLURM would listen on {address}: let the name {name} mean 127.0.1.1 in /etc/hosts"
+    return ""
 
 
 @dataclass
@@ -113,17 +126,18 @@ class PrivateSlurm:
     def kill_node(self, node: str) -> None:
         """The machine of a node loses its power: daemons and jobs are gone and say no word."""
         self._kill(node)
-        end_processes(lambda process: process.environment.get("SLURMD_NODENAME") == node)
+        end_processes(lambda process: self._has(process, "SLURMD_NODENAME", node))
 
     def _kill(self, name: str) -> None:
         """Kill a daemon and the daemons that it started."""
         daemon = self.daemons.pop(name)
         daemon.kill()
         daemon.wait()
-        end_processes(lambda process: self._started_by(process, name))
+        end_processes(lambda process: self._has(process, "DAEMON", name))
 
-    def _started_by(self, process: Process, name: str) -> bool:
-        return process.names(self.folder) and process.environment.get("DAEMON") == name
+    def _has(self, process: Process, variable: str, value: str) -> bool:
+        """Whether it is one of ours with that in its environment."""
+        return process.names(self.folder) and process.environment.get(variable) == value
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout_s: float = 30) -> None:
         """Wait until a condition holds; a command that fails means not yet."""
@@ -191,7 +205,7 @@ def start_services(slurm: PrivateSlurm) -> None:
         f"--log-file={folder}/munge.log",
         f"--seed-file={folder}/munge.seed",
     )
-    database = ("--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}/mariadb")
+    database = ("--no-defaults", f"--user={USER}", f"--datadir={folder}/mariadb")
     slurm.call("mariadb-install-db", *database, "--skip-test-db", "--skip-name-resolve")
     slurm.start(
         "mariadbd",
@@ -214,7 +228,7 @@ def add_account(slurm: PrivateSlurm) -> None:
     """The one account, and us as its user."""
     sacctmgr = ("sacctmgr", "--immediate", "--quiet", "add")
     slurm.call(*sacctmgr, "account", ACCOUNT)
-    slurm.call(*sacctmgr, "user", getpass.getuser(), f"account={ACCOUNT}")
+    slurm.call(*sacctmgr, "user", USER, f"account={ACCOUNT}")
 
 
 def free_ports(names: Sequence[str]) -> dict[str, int]:

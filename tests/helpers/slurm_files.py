@@ -1,7 +1,7 @@
 """Files of a private SLURM: configuration, key, and commands that find it."""
 
-import getpass
 import os
+import pwd
 import secrets
 import shutil
 import socket
@@ -12,6 +12,7 @@ COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sacct", "sacctmg
 COMMANDS += ("sshare",)
 HTC, GPU = ("htc01", "htc02"), ("gpu01", "gpu02")
 NODES = (*HTC, *GPU)
+USER = pwd.getpwuid(os.getuid()).pw_name
 
 # Debian's SLURM runs several slurmd on one host. config_overrides: nodes may claim more cores and
 # memory than there are. Memory is sampled, not confined: no cgroups are needed, nor systemd.
@@ -84,7 +85,7 @@ def ports_needed() -> tuple[str, ...]:
 
 def write_files(folder: Path, ports: Mapping[str, int], n_v100: int) -> None:
     """All files below the scratch folder."""
-    values = {"folder": folder, "host": socket.gethostname(), "user": getpass.getuser(), **ports}
+    values = {"folder": folder, "host": socket.gethostname(), "user": USER, **ports}
     lines = [SLURM_CONF.format(**values)]
     gres = []
     for node in NODES:
