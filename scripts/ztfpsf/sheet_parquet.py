@@ -3,7 +3,7 @@
 A name costs some 80 bytes of memory; the paths of a row are looked up when its unit is asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow
@@ -31,6 +31,10 @@ class Rows(Sequence[ImageFiles]):
             records = self._table.slice(start, max(stop - start, 0)).to_pylist()
             return [_files(record) for record in records]
         return _files(self._table.slice(range(len(self))[index], 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[ImageFiles]:
+        for batch in self._table.to_batches(max_chunksize=10_000):
+            yield from map(_files, batch.to_pylist())
 
 
 def _files(record: dict[str, str | None]) -> ImageFiles:
