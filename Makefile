@@ -12,7 +12,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format docs lock bench bench-calibration clean
+.PHONY: help env demo test test-cluster lint format docs lock bench bench-calibration clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ demo: $(STAMP) ## a real image (31 MB are fetched), and a simulated CCD from raw
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest tests
+
+test-cluster: $(STAMP) ## run the demo, and faults, on a SLURM made for it (installs Debian's packages)
+	@$(BIN)/python tests/helpers/install_slurm.py
+	$(BIN)/python -m pytest tests/cluster -m cluster
 
 lint: $(STAMP) ## check format and style of all code
 	$(BIN)/ruff format --check .

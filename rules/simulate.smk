@@ -16,8 +16,6 @@ rule simulate_raw:
     conda:
         "../envs/cpu.yaml"
     threads: 2
-    resources:
-        mem_mb=5000,
     params:
         linearity=untracked(
             str(find_beside(config["simulate_raw"]["linearity_tables"] or ""))

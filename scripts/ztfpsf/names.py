@@ -44,6 +44,10 @@ class QuadrantName(NamedTuple):
     def ccd(self) -> str:
         return f"{self.exposure}_c{self.ccdid:02d}_o"
 
+    def unit(self, level: str) -> str:
+        """Name of its `quadrant`, `ccd` or `exposure`."""
+        return str(self) if level == "quadrant" else getattr(self, level)
+
     def __str__(self) -> str:
         return f"{self.ccd}_q{self.qid}"
 

@@ -1,8 +1,8 @@
 """The image sheet: which images there are, and where their files lie.
 
-A CSV file with the columns `image,sciimg,mskimg,catalogue,varimg`; only `image` is needed. Read at
-every start of the workflow, up to 10^5 rows: the standard library only, and no file is looked at
-before its unit is asked for.
+A CSV or parquet file with the columns `image,sciimg,mskimg,catalogue,varimg`; only `image` is
+needed. Read at every start of the workflow: the standard library only for CSV (up to 10^5 rows),
+and no file is looked at before its unit is asked for.
 """
 
 import csv
@@ -15,26 +15,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ztfpsf.errors import InputError
-from ztfpsf.names import QUADRANT_PATTERN, QuadrantName, parse_quadrant
+from ztfpsf.listing import (
+    MASK_SUFFIXES,
+    SCIENCE_SUFFIXES,
+    VARIANCE_SUFFIXES,
+    ImageFiles,
+    find_images,
+)
+from ztfpsf.names import QuadrantName, parse_quadrant
 
 COLUMNS = ("image", "sciimg", "mskimg", "catalogue", "varimg")
 LEVELS = ("quadrant", "ccd", "exposure")
 
-SCIENCE_SUFFIXES = ("sciimg.fits", "sciimg.fits.fz", "sciimg.fits.gz")
-MASK_SUFFIXES = ("mskimg.fits.gz", "mskimg.fits", "mskimg.fits.fz")
-VARIANCE_SUFFIXES = ("varimg.fits", "varimg.fits.fz", "varimg.fits.gz")
-_SCIENCE_FILE = re.compile(rf"(?P<image>{QUADRANT_PATTERN})_sciimg\.fits(?:\.fz|\.gz)?")
 _FITS_FILE = re.compile(r".*\.fits(?:\.fz|\.gz)?")
-
-
-class ImageFiles(NamedTuple):
-    """The files of one image; "" where there is none."""
-
-    image: str
-    sciimg: str
-    mskimg: str = ""
-    catalogue: str = ""
-    varimg: str = ""
 
 
 class ImageSheet(NamedTuple):
@@ -64,9 +57,9 @@ class ImageSheet(NamedTuple):
 
     def units(self, level: str) -> Sequence[str]:
         """Sorted names of the sheet's exposures, CCDs or quadrants."""
-        if level == "quadrant":
-            return list(self.names)
-        return sorted({getattr(parse_quadrant(name), level) for name in self.names})
+        # All names of a level have one length.
+        length = len(parse_quadrant(self.names[0]).unit(level)) if self.names else 0
+        return sorted({name[:length] for name in self.names})
 
     def _resolve(self, row: ImageFiles) -> ImageFiles:
         """Replace a root of ZTF's tree by the files below it."""
@@ -104,6 +97,10 @@ def read_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
     `data_root` is the root of ZTF's tree (sci/YYYY/MMDD/FFFFFF/...) for rows that name an image
     and no file. Raises InputError naming the file and line of a bad row.
     """
+    if str(path).endswith(".parquet"):
+        from ztfpsf.sheet_parquet import read_parquet_sheet
+
+        return read_parquet_sheet(path, data_root)
     rows: dict[str, ImageFiles] = {}
     for where, row in _read_rows(path):
         for files in _expand(row, where, data_root):
@@ -111,7 +108,7 @@ def read_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
                 raise InputError(f"{where}: image '{files.image}' is listed twice; keep one row.")
             rows[files.image] = files
     if not rows:
-        raise InputError(f"{path}: the image sheet holds no image; add a row for each image.")
+        raise InputError(no_image(path))
     names = sorted(rows)
     return ImageSheet(str(path), data_root, names, [rows[name] for name in names])
 
@@ -128,7 +125,7 @@ def _read_rows(path: str | Path) -> Iterator[tuple[str, ImageFiles]]:
                     continue
                 where = f"{path}, line {reader.line_num}"
                 if columns is None:
-                    columns = _check_columns(cells, where)
+                    columns = check_columns(cells, where)
                 elif len(cells) != len(columns):
                     raise InputError(
                         f"{where}: {len(cells)} cells, but the first line names "
@@ -138,9 +135,7 @@ def _read_rows(path: str | Path) -> Iterator[tuple[str, ImageFiles]]:
                     record = dict(zip(columns, cells, strict=True))
                     yield where, ImageFiles(**{"image": "", "sciimg": "", **record})
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such image sheet; write one or correct the config key 'images'."
-        ) from None
+        raise InputError(no_sheet(path)) from None
     except OSError as error:
         raise InputError(f"{path}: the image sheet cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -149,7 +144,22 @@ def _read_rows(path: str | Path) -> Iterator[tuple[str, ImageFiles]]:
         ) from None
 
 
-def _check_columns(columns: Sequence[str], where: str) -> Sequence[str]:
+def no_sheet(path: str | Path) -> str:
+    return f"{path}: no such image sheet; write one or correct the config key 'images'."
+
+
+def no_image(path: str | Path) -> str:
+    return f"{path}: the image sheet holds no image; add a row for each image."
+
+
+def no_file(image: str) -> str:
+    return (
+        f"no file is given for '{image}'; write its path in the column 'sciimg', or the root of "
+        "ZTF's tree in the config key 'data_root'."
+    )
+
+
+def check_columns(columns: Sequence[str], where: str) -> Sequence[str]:
     expected = ", ".join(COLUMNS)
     for column in columns:
         if column not in COLUMNS:
@@ -197,39 +207,20 @@ def _check_named(row: ImageFiles, where: str, data_root: str) -> None:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     if not row.sciimg and not data_root:
-        raise InputError(
-            f"{where}: no file is given for '{row.image}'; write its path in the column 'sciimg', "
-            "or the root of ZTF's tree in the config key 'data_root'."
-        )
+        raise InputError(f"{where}: {no_file(row.image)}")
 
 
 def _scan(row: ImageFiles, where: str) -> Iterator[ImageFiles]:
     """All science images below a directory, with the masks beside them."""
-    found = {}
-    for folder, _, files in os.walk(row.sciimg):
-        present = set(files)
-        for file in sorted(files):
-            match = _SCIENCE_FILE.fullmatch(file)
-            if match and match["image"] not in found:
-                image = match["image"]
-                found[image] = row._replace(
-                    image=image,
-                    sciimg=os.path.join(folder, file),
-                    mskimg=_beside(folder, image, MASK_SUFFIXES, present),
-                    varimg=_beside(folder, image, VARIANCE_SUFFIXES, present),
-                )
+    found: dict[str, ImageFiles] = {}
+    for files in find_images(row.sciimg):
+        found.setdefault(files.image, files._replace(catalogue=row.catalogue))
     if not found:
         raise InputError(
             f"{where}: no file named like ztf_20200924431759_000655_zr_c13_o_q3_sciimg.fits below "
             f"the directory '{row.sciimg}'; correct the column 'sciimg'."
         )
     yield from found.values()
-
-
-def _beside(folder: str, image: str, suffixes: Sequence[str], present: set[str]) -> str:
-    """The first of a product's possible files among those of a folder, or ""."""
-    names = (f"{image}_{suffix}" for suffix in suffixes)
-    return next((os.path.join(folder, name) for name in names if name in present), "")
 
 
 def _find(root: str, name: QuadrantName, suffixes: Sequence[str]) -> str:
