@@ -1,0 +1,155 @@
+"""The residual grid: its algebra, and what it makes of stars that are no Moffat (GalSim)."""
+
+import galsim
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from galsim_stars import ACCURATE, draw
+from problems import GAIN, READ_NOISE_ELECTRON, SKY_ADU
+from ztfpsf.psf import grid as grids
+from ztfpsf.psf.fit import ImageFit, fit_image
+from ztfpsf.psf.grid import Grid, add_grid
+from ztfpsf.psf.image import FitSettings, GridSettings, ImageStamps
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.optimisers import gauss_newton
+from ztfpsf.psf.problem import star_psf
+
+SMALL = Grid(spacing_px=0.75, radius_px=3.0, n_modes=10)
+SIZE_PX = 25
+N_STARS = 70
+SETTINGS = FitSettings(degree=0, grid=GridSettings(Grid(n_modes=60), 0, ("deferred_charge",)))
+MODEL = add_grid(get_model("moffat_grid"), SETTINGS.grid.grid)
+KOLMOGOROV = galsim.Kolmogorov(fwhm=1.9, gsparams=ACCURATE).shear(g1=0.03)
+
+
+def make_stars(seed: int) -> tuple[ImageStamps, np.ndarray]:
+    """Stars of 2e3 to 1e5 ADU without noise, and their fluxes."""
+    rng = np.random.default_rng(seed)
+    offset = rng.uniform(-0.5, 0.5, (N_STARS, 2))
+    flux = 10 ** rng.uniform(3.3, 5.0, N_STARS)
+    clean = np.stack([f * draw(KOLMOGOROV, *o, SIZE_PX) for f, o in zip(flux, offset, strict=True)])
+    corner = rng.integers(0, 170, (N_STARS, 2))
+    stamps = ImageStamps(
+        data=clean + SKY_ADU,
+        variance=(clean + SKY_ADU) / GAIN + (READ_NOISE_ELECTRON / GAIN) ** 2,
+        good=np.ones(clean.shape, bool),
+        sky_adu=np.full(N_STARS, SKY_ADU),
+        x_px=corner[:, 0] + SIZE_PX // 2 + offset[:, 0],
+        y_px=corner[:, 1] + SIZE_PX // 2 + offset[:, 1],
+        x0_px=corner[:, 0],
+        y0_px=corner[:, 1],
+        is_reserved=np.arange(N_STARS) % 5 == 0,
+        gain=GAIN,
+        read_noise_electron=READ_NOISE_ELECTRON,
+        nx=200,
+        ny=200,
+    )
+    return stamps, flux
+
+
+def add_noise(stamps: ImageStamps, seed: int) -> ImageStamps:
+    rng = np.random.default_rng(seed)
+    read = rng.normal(0, READ_NOISE_ELECTRON, stamps.data.shape)
+    return stamps._replace(data=(rng.poisson(stamps.data * GAIN) + read) / GAIN)
+
+
+def fit(stamps: ImageStamps) -> ImageFit:
+    return fit_image(MODEL, gauss_newton, gauss_newton.Options(), stamps, SETTINGS)
+
+
+def centred_psf(result: ImageFit) -> np.ndarray:
+    shape = np.concatenate([result.coefficients[:, 0], result.grid.nodes[:, 0]])
+    return np.asarray(star_psf(MODEL, np.array([0.2, -0.3]), shape, SIZE_PX))
+
+
+@pytest.fixture(scope="module")
+def isolated() -> tuple[ImageStamps, np.ndarray, ImageFit]:
+    stamps, flux = make_stars(1)
+    stamps = add_noise(stamps, 2)
+    return stamps, flux, fit(stamps)
+
+
+def test_respond_is_the_transpose_of_add_residual() -> None:
+    rng = np.random.default_rng(5)
+    nodes = rng.normal(size=SMALL.width**2)
+    image = rng.normal(size=(1, 15, 15))
+    drawn = grids.add_residual(SMALL, jnp.zeros((15, 15)), 0.3, -0.2, nodes)
+    response = grids.respond(SMALL, image, 0.3, -0.2)[0]
+    assert float(response @ nodes) == pytest.approx(float(np.sum(drawn * image[0])))
+
+
+def test_band_is_the_normal_matrix_of_the_nodes() -> None:
+    weight = np.random.default_rng(6).uniform(0.5, 2.0, (15, 15))
+    one = jax.jacfwd(lambda g: grids.add_residual(SMALL, jnp.zeros((15, 15)), 0.4, 0.1, g))
+    columns = np.asarray(one(np.zeros(SMALL.width**2))).reshape(225, -1)
+    expected = columns.T @ (weight.ravel()[:, None] * columns)
+    band = grids.band(SMALL, weight, 0.4, 0.1)
+    np.testing.assert_allclose(grids.dense(SMALL, band[None])[0], expected, atol=1e-12)
+
+
+def test_modes_have_no_flux_and_no_centroid() -> None:
+    x, y = np.meshgrid(SMALL.nodes_px, SMALL.nodes_px)
+    modes = grids.make_modes(SMALL, np.exp(-0.5 * (x**2 + y**2)), grids.FWHM_PER_SIGMA)
+    window = np.exp(-0.5 * (x**2 + y**2)).ravel()
+    for kept in (np.ones(x.size), window * x.ravel(), window * y.ravel()):
+        np.testing.assert_allclose(kept @ modes, 0.0, atol=1e-10)
+
+
+def test_kolmogorov_is_learnt_from_the_stars(isolated) -> None:
+    stamps, flux, result = isolated
+    true = draw(KOLMOGOROV, 0.2, -0.3, SIZE_PX)
+    found = centred_psf(result)
+    assert np.linalg.norm(found - true) < 0.006 * np.linalg.norm(true)
+    moffat = fit_image(get_model("moffat"), gauss_newton, gauss_newton.Options(), stamps, SETTINGS)
+    of_moffat = np.asarray(
+        star_psf(get_model("moffat"), np.array([0.2, -0.3]), moffat.shape[0], 25)
+    )
+    assert np.linalg.norm(found - true) < 0.3 * np.linalg.norm(of_moffat - true)
+    # The wings decide the flux.
+    bright = flux > 2e4
+    assert abs(np.median(result.star[bright, 2] / flux[bright] - 1.0)) < 0.005
+    assert result.n_not_converged == 0
+
+
+def test_errors_include_the_grid(isolated) -> None:
+    _, flux, result = isolated
+    error = np.sqrt(result.star_covariance[:, 2, 2])
+    pull = (result.star[:, 2] - flux) / error
+    assert 0.7 < pull.std() < 1.3
+
+
+def test_start_of_the_precision_decides_nothing(isolated, monkeypatch) -> None:
+    stamps, _, result = isolated
+    monkeypatch.setattr("ztfpsf.psf.robust.START_PRECISION", 3e3)
+    other = fit(stamps)
+    np.testing.assert_allclose(centred_psf(other), centred_psf(result), atol=1e-4)
+
+
+def test_neighbours_do_not_move_the_psf(isolated) -> None:
+    """30 % of the stars have a neighbour 3 mag fainter within 5 px."""
+    stamps, _, clean_fit = isolated
+    plain, flux = make_stars(1)
+    rng = np.random.default_rng(8)
+    for star in rng.choice(N_STARS, 3 * N_STARS // 10, replace=False):
+        angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(1.5, 5.0)
+        x, y = radius * np.cos(angle), radius * np.sin(angle)
+        plain.data[star] += 10**-1.2 * flux[star] * draw(KOLMOGOROV, x, y, SIZE_PX)
+    result = fit(add_noise(plain, 2))
+    moved = result.coefficients[0, 0] - clean_fit.coefficients[0, 0]
+    true = draw(KOLMOGOROV, 0.2, -0.3, SIZE_PX)
+    assert np.linalg.norm(centred_psf(result) - true) < 0.01 * np.linalg.norm(true)
+    assert abs(moved) < 0.02
+    assert (~result.good).sum() > (~clean_fit.good).sum()
+
+
+def test_charge_left_behind_is_found_and_only_where_it_is(isolated) -> None:
+    _, _, without = isolated
+    stamps, _ = make_stars(1)
+    centre = SIZE_PX // 2
+    stamps.data[:, centre - 1 : centre + 2, centre + 1] -= 15.0
+    stamps.data[:, centre - 1 : centre + 2, centre - 1] += 15.0
+    result = fit(add_noise(stamps, 2))
+    assert without.grid.n_effective[1] < 6.0 < result.grid.n_effective[1]
+    faint = stamps.is_reserved & (result.status == "ok") & (result.star[:, 2] < 1e4)
+    assert np.median(result.core_chi2[faint]) < 1.4
