@@ -128,7 +128,7 @@ def test_start_of_the_precision_decides_nothing(isolated, monkeypatch) -> None:
 
 def test_neighbours_do_not_move_the_psf(isolated) -> None:
     """30 % of the stars have a neighbour 3 mag fainter within 5 px."""
-    stamps, _, clean_fit = isolated
+    _, _, clean_fit = isolated
     plain, flux = make_stars(1)
     rng = np.random.default_rng(8)
     for star in rng.choice(N_STARS, 3 * N_STARS // 10, replace=False):
