@@ -44,7 +44,8 @@ from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
 CORE_RADIUS_PX = 4.0
 FEWEST_STARS = 3
 MAD_TO_SIGMA = 1.4826
-NITER = 6  # steps of a round; the final fit has as many as it needs
+PROFILE_STEPS = 30  # of a round; most need a few
+GRID_STEPS = 6  # the final fit has as many as it needs
 GRID_ROUNDS = 2
 PIXEL_FWHM_PX = 0.68  # that of a Gaussian with the pixel's variance
 
@@ -286,7 +287,8 @@ def _fit_round(
 ) -> Parameters:
     """The best shape (and grid) with the present weights, all stars refitted in it."""
     problem = _image_problem(model, stamps, degree, settings, cleaned, start)
-    options = gauss_newton.Options(niter=NITER)
+    steps = PROFILE_STEPS if start.grid is None else GRID_STEPS
+    options = gauss_newton.Options(niter=steps)
     solution = gauss_newton.solve(problem, options)
     found = jax.tree.map(lambda leaf: np.array(leaf[0]), solution.parameters)
     star = start.star.copy()

@@ -22,7 +22,7 @@ CONSTANT = ("ln_alpha_minus_1", "wing")
 SETTLED = ("ln_alpha_minus_1",)
 # Mean and sigma of Gaussian priors: alpha means nothing when the wing is all there is, and the wing
 # nothing when alpha is its own exponent.
-PRIOR = {"ln_alpha_minus_1": (0.7, 1.0), "wing": (0.5, 0.5)}
+PRIOR = {"ln_alpha_minus_1": (0.7, 1.0), "wing": (0.2, 0.2)}
 
 
 class Shape(NamedTuple):
