@@ -16,20 +16,26 @@ from ztfpsf.psf.product import Psf
 def draw_oversampled(
     psf: Psf, x_px: np.ndarray, y_px: np.ndarray, oversampling: int, half_size_px: int
 ) -> np.ndarray:
-    """Centred PSFs of stars at (x, y), a value every 1/oversampling px.
+    """Centred PSFs of stars at positions (n,), see `draw_shapes`."""
+    return draw_shapes(psf.model, psf.shapes(x_px, y_px), oversampling, half_size_px)
+
+
+def draw_shapes(
+    model: ModuleType, shapes: np.ndarray, oversampling: int, half_size_px: int
+) -> np.ndarray:
+    """Centred PSFs of shapes (n, K) of `Psf.shapes`, a value every 1/oversampling px.
 
     Each value is the light that a whole pixel centred there would hold, for a star of flux 1 over
     the plane: every `oversampling`-th value is a pixel of `Psf.stamp`, and all together sum to
-    oversampling^2 times the light within the grid. `x_px`, `y_px`: (n,). Returns float64 of shape
-    (n, m, m), [star, row, column], m = 2 oversampling half_size_px + 1. Raises InputError.
+    oversampling^2 times the light within the grid. Returns float64 of shape (n, m, m),
+    [star, row, column], m = 2 oversampling half_size_px + 1. Raises InputError.
     """
     if min(oversampling, half_size_px) < 1:
         raise InputError(
             f"oversampling is {oversampling}, half_size_px {half_size_px}; give 1 or more."
         )
     with jax.enable_x64(True):
-        shapes = jnp.asarray(psf.shapes(x_px, y_px))
-        return np.asarray(_draw(psf.model, shapes, oversampling, half_size_px))
+        return np.asarray(_draw(model, jnp.asarray(shapes), oversampling, half_size_px))
 
 
 @partial(jax.jit, static_argnames=("model", "oversampling", "half_size_px"))

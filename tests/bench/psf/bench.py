@@ -1,8 +1,9 @@
 """`make bench`: our PSFs beside those of PSFEx, Piff and photutils, on the same stars.
 
 Each code runs in a process of its own, one after the other; its fit alone is timed. All are judged
-by judge.py. Figures are kept, so that a run of some sets or codes replaces their rows only; the
-README is written when no row is missing.
+by judge.py. About 15 min on two idle cores, most of them Piff's, and 6 GB of memory. Figures are
+kept, so that a run of some sets or codes replaces their rows only; the README is written when no
+row is missing.
 
     python tests/bench/psf/bench.py .venv-bench-psf/bin/python results/bench_psf [--sets S ...]
         [--codes C ...]
@@ -13,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ from get_psfex import main as get_psfex
 from judge import draw_truth, judge
 from report import make_table, replace_part
 from star_sets import ROOT, SETS, Stars, make_stamps, read_stars, write_request
+from ztfpsf.errors import InputError
 from ztfpsf.psf.models import list_models
 
 HERE = Path(__file__).parent
@@ -66,7 +69,7 @@ def entries(set_name: str) -> list[Entry]:
 
 
 def draw(entry: Entry, python: str, request: Path, folder: Path) -> dict:
-    """Run a code; returns what it wrote."""
+    """Run a code; returns what it wrote. Raises InputError when it fails."""
     out = entry.path(folder, ".npz")
     arguments = [entry.method]
     if entry.code == "ours":
@@ -77,10 +80,12 @@ def draw(entry: Entry, python: str, request: Path, folder: Path) -> dict:
     environment = dict(os.environ)
     if entry.code == "ours":
         environment["PYTHONPATH"] = str(ROOT / "scripts")
-    if subprocess.run(command, check=False, env=environment).returncode:
-        sys.exit(
-            f"Error: {entry.code} failed on the set {entry.set_name}, its message is above; leave "
-            "it out with make bench CODES='...'."
+    status = subprocess.run(command, check=False, env=environment).returncode
+    if status:
+        why = "its message is above" if status > 0 else f"signal {-status}: memory may be short"
+        raise InputError(
+            f"{entry.label} failed on the set {entry.set_name} ({why}); leave it out with "
+            f"CODES='{' '.join(code for code in CODES if code != entry.code)}'."
         )
     with np.load(out) as drawn:
         return {key: drawn[key] for key in drawn.files}
@@ -102,6 +107,19 @@ def measure(entry: Entry, python: str, stars: Stars, request: Path, folder: Path
     figures["n_reserved"] = int(stars.reserved.sum())
     entry.path(folder, ".json").write_text(json.dumps(figures, indent=2))
     entry.path(folder, ".npz").unlink(missing_ok=True)
+
+
+def run_set(name: str, codes: list[str], python: str, folder: Path) -> Iterator[str]:
+    """Measure the codes on a set; a sentence for each that fails, whose old figures go."""
+    stars = read_stars(SETS[name], folder)
+    request = write_request(stars, SETS[name], folder)
+    for entry in entries(name):
+        if entry.code in (*codes, "truth"):
+            entry.path(folder, ".json").unlink(missing_ok=True)
+            try:
+                measure(entry, python, stars, request, folder)
+            except InputError as error:
+                yield str(error)
 
 
 def make_report(folder: Path) -> tuple[str, bool]:
@@ -144,17 +162,14 @@ def main() -> None:
     if "psfex" in codes:
         get_psfex(Path(python).parents[1] / "psfex")
     make_stamps(sets, folder)
-    for name in sets:
-        stars = read_stars(SETS[name], folder)
-        request = write_request(stars, SETS[name], folder)
-        for entry in entries(name):
-            if entry.code in (*codes, "truth"):
-                measure(entry, python, stars, request, folder)
+    failures = [error for name in sets for error in run_set(name, codes, python, folder)]
     text, is_complete = make_report(folder)
     print(text)
     (folder / "psf.md").write_text(text)
     if is_complete:
         replace_part(ROOT / "README.md", text)
+    if failures:
+        sys.exit("\n".join(f"Error: {error}" for error in failures))
 
 
 if __name__ == "__main__":

@@ -51,13 +51,16 @@ def draw(
     """Effective PSFs on the fine grid; (m, k, k) float32."""
     import numpy as np
     from ztfpsf import __version__
-    from ztfpsf.interchange.sampling import draw_oversampled
+    from ztfpsf.interchange.sampling import draw_shapes
     from ztfpsf.psf import load_psf
 
     request = dict(np.load(path_to_request))
-    x, y = request["positions"].T
+    psf = load_psf(path_to_psf)
+    # A PSF that changes with flux is drawn for each star's own.
+    flux = {"flux_adu": request["flux_adu"]} if hasattr(psf, "grid") else {}
+    shapes = psf.shapes(*request["positions"].T, **flux)
     grid = int(request["oversampling"]), int(request["half_size_px"])
-    images = draw_oversampled(load_psf(path_to_psf), x, y, *grid).astype(np.float32)
+    images = draw_shapes(psf.model, shapes, *grid).astype(np.float32)
     np.savez(
         path_to_drawn, images=images, seconds=seconds, cold_s=cold_s, code=f"ztfpsf {__version__}"
     )

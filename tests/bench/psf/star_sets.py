@@ -104,6 +104,15 @@ class Stars(NamedTuple):
         stars = self.stamps.stars[self.reserved]
         return np.concatenate([self.grid, stars[["x_px", "y_px"]].to_numpy()])
 
+    @property
+    def fluxes_adu(self) -> np.ndarray:
+        """Flux to draw each position for: the median one on the grid, the star's own; (m,)."""
+        stamps = self.stamps
+        sky = stamps.stars["sky_adu"].to_numpy()[:, None, None]
+        flux = ((stamps.data - sky) * (stamps.mask == 0)).sum(axis=(1, 2))
+        fitted = flux[~stamps.stars["is_reserved"].to_numpy()]
+        return np.concatenate([np.full(len(self.grid), np.median(fitted)), flux[self.reserved]])
+
 
 def make_stamps(names: list[str], folder: Path) -> None:
     """Simulate, and run the workflow up to the stamps; what is there already stays."""
@@ -193,6 +202,7 @@ def write_request(stars: Stars, data_set: DataSet, folder: Path) -> Path:
         variance=stamps.variance[fitted],
         good=stamps.mask[fitted] == 0,
         positions=stars.positions,
+        flux_adu=stars.fluxes_adu,
         oversampling=OVERSAMPLING,
         half_size_px=HALF_SIZE_PX,
         **table,
