@@ -2,6 +2,7 @@
 #   make_master_bias, make_master_flat, normalise_flats -> calibrate_science, or fetch_sample
 #   -> select_stars -> cut_stamps -> fit_psf -> measure_photometry, validate_psf, plot_psf,
 #   compare_fits, export_psf; simulate_raw, compare_truth
+#   -> summarise_run, plot_run, bin_masters, plot_masters, index_products, report
 #
 # Paths are relative to the working directory. A rule has the name of its script in scripts/, of its
 # folder in results/ and of its folder in logs/.
@@ -12,6 +13,9 @@ min_version("9.27")
 
 # Every default first, whatever the working directory; --configfile and --config come on top.
 configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+report: "rules/captions/page.rst"
 
 
 include: "rules/common.smk"
@@ -28,6 +32,8 @@ include: "rules/validate.smk"
 include: "rules/compare.smk"
 include: "rules/export.smk"
 include: "rules/truth.smk"
+include: "rules/made.smk"
+include: "rules/report.smk"
 
 
 wildcard_constraints:
@@ -50,9 +56,11 @@ onerror:
 localrules:
     all,
     fetch_sample,
+    report,
 
 
 rule all:
+    "what the configuration asks for of all images; no target means this one"
     default_target: True
     input:
         all_products,

@@ -24,7 +24,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 
 from ztfpsf.errors import InputError
 from ztfpsf.frame_sheet import NO_FRAMES, read_frames, sort_frames
-from ztfpsf.names import EXPOSURE_PATTERN, UNIT_PATTERN
+from ztfpsf.names import EXPOSURE_PATTERN, UNIT_PATTERN, parse_quadrant
 from ztfpsf.sheet import NO_IMAGES, ImageFiles, add_images, read_sheet, suggest
 from ztfpsf.simulation.plan import list_files
 from ztfpsf.simulation.settings import NightSettings, make_settings

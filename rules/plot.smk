@@ -1,7 +1,7 @@
 # Pictures of one fit.
 #
 # REQUIRED INPUTS: results/cut_stamps/{unit}_stamps.fits, results/fit_psf/{model}/{optimiser}/{unit}_*
-# OUTPUTS: results/plot_psf/{model}/{optimiser}/{unit}_residuals.png, {unit}_chi2.png, {unit}_star.png
+# OUTPUTS: results/plot_psf/{model}/{optimiser}/{unit}_{residuals,chi2,star,psf}.png
 
 
 rule plot_psf:
@@ -14,6 +14,7 @@ rule plot_psf:
         residuals=picture("results/plot_psf/{model}/{optimiser}/{unit}_residuals"),
         chi2=picture("results/plot_psf/{model}/{optimiser}/{unit}_chi2"),
         star=picture("results/plot_psf/{model}/{optimiser}/{unit}_star"),
+        psf=picture("results/plot_psf/{model}/{optimiser}/{unit}_psf"),
     log:
         "logs/plot_psf/{model}/{optimiser}/{unit}.log",
     conda:

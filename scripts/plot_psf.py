@@ -5,10 +5,12 @@ from ztfpsf.io import read_provenance
 from ztfpsf.jobs import job
 from ztfpsf.plots.chi2 import draw_chi2
 from ztfpsf.plots.choice import measured, usable
+from ztfpsf.plots.psf_figure import draw_psf
 from ztfpsf.plots.residuals import draw_residuals
 from ztfpsf.plots.star_figure import draw_star
 from ztfpsf.plots.style import make_text_figure, save, styled
 from ztfpsf.psf.device import configure
+from ztfpsf.psf.product import load_psf
 from ztfpsf.stamps import read_stamps
 
 
@@ -21,12 +23,13 @@ def plot_psf(
     path_to_residuals: str,
     path_to_chi2: str,
     path_to_star: str,
+    path_to_picture: str,
     unit: str,
     model: str,
     optimiser: str,
     stars_per_bin: int,
 ) -> None:
-    """Residuals, chi2 against magnitude and one star, each in the format of its suffix."""
+    """Residuals, chi2 against magnitude, one star and the PSF, in the format of their suffixes."""
     stars = measured(pd.read_parquet(path_to_stars))
     good = usable(stars)
     title = f"{unit}, {model}, {optimiser}"
@@ -34,7 +37,7 @@ def plot_psf(
     with styled():
         if good.empty:
             text = f"{title}\n{explain(pd.read_parquet(path_to_images))}"
-            for path in (path_to_residuals, path_to_chi2, path_to_star):
+            for path in (path_to_residuals, path_to_chi2, path_to_star, path_to_picture):
                 save(make_text_figure(text), path)
             return
         # A few hundred stamps: a GPU is not worth waiting for.
@@ -44,6 +47,8 @@ def plot_psf(
         save(residuals, path_to_residuals)
         save(draw_star(stamps, good, path_to_psf, drawn_title), path_to_star)
         save(draw_chi2(stars, title), path_to_chi2)
+        image = good["image"].iloc[0]
+        save(draw_psf(load_psf(path_to_psf, image), f"{image}, {model}, {optimiser}"), path_to_picture)
 
 
 def explain(images: pd.DataFrame) -> str:
@@ -69,6 +74,7 @@ if __name__ == "__main__":
             path_to_residuals=snakemake.output.residuals,
             path_to_chi2=snakemake.output.chi2,
             path_to_star=snakemake.output.star,
+            path_to_picture=snakemake.output.psf,
             unit=snakemake.wildcards.unit,
             model=snakemake.wildcards.model,
             optimiser=snakemake.wildcards.optimiser,

@@ -38,6 +38,16 @@ def job(path_to_log: str | Path) -> Iterator[None]:
             handler.close()
 
 
+def read_error(path_to_log: str | Path) -> str:
+    """The sentence that a job ended with, from its log; "" if it says none, or is not there."""
+    path = Path(path_to_log)
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    if "Traceback (most recent call last):" in lines:
+        return lines[-1]
+    errors = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
+    return errors[-1] if errors else ""
+
+
 def for_each_image(
     images: Iterable[str],
     work: Callable[[str], Result],

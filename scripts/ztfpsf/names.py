@@ -1,6 +1,7 @@
 """Names of ZTF images and the tree they are stored in."""
 
 import re
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ztfpsf.errors import InputError
@@ -35,6 +36,17 @@ class QuadrantName(NamedTuple):
     def rcid(self) -> int:
         """Readout channel, 0..63 = 4 (ccdid - 1) + (qid - 1)."""
         return 4 * (self.ccdid - 1) + self.qid - 1
+
+    @property
+    def night(self) -> str:
+        """UT day, YYYYMMDD."""
+        return self.filefracday[:8]
+
+    @property
+    def start(self) -> datetime:
+        """UT of the exposure, to 0.1 s."""
+        days = int(self.filefracday[8:]) / 1e6
+        return datetime.strptime(self.night, "%Y%m%d") + timedelta(days=days)
 
     @property
     def exposure(self) -> str:

@@ -126,6 +126,12 @@ def read_stamps(path: str | Path) -> Stamps:
         ) from None
 
 
+def read_image_table(path: str | Path) -> pd.DataFrame:
+    """The table IMAGES of a stamps file, without its pixels."""
+    with fits.open(path) as hdus:
+        return _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
+
+
 def _to_native(data: np.ndarray | None, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.zeros(shape, dtype) if data is None else np.ascontiguousarray(data, dtype)
 

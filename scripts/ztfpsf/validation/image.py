@@ -87,6 +87,8 @@ def describe_shape(measured: pd.DataFrame) -> dict[str, float]:
     return {
         "fwhm_px": float(FWHM_PER_SIGMA * sigma),  # of the Gaussian of these moments
         "ellipticity": _median(np.hypot(measured["g1"], measured["g2"])),
+        "g1": _median(measured["g1"]),
+        "g2": _median(measured["g2"]),
         "fourth_moment": _median(measured["fourth_moment"]),
     }
 

@@ -1,0 +1,180 @@
+"""One row per image of a run: when and where it was taken, how good it is, or why it failed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from astropy.io import fits
+
+from ztfpsf.jobs import read_error
+from ztfpsf.names import QuadrantName, parse_quadrant
+from ztfpsf.quality import PIXEL_ARCSEC
+from ztfpsf.stamps import read_image_table
+from ztfpsf.stars.selection import REASONS
+
+OK, NOT_CONVERGED = "ok", "not converged"
+DEPTH_SIGMA = 5.0
+# Columns of the tables of the rules, under their names.
+TAKEN = ("gain", "read_noise_electron", "exptime_s", "obsmjd", "sky_adu", "sky_rms_adu")
+FITTED = ("n_fitted", "n_reserved", "n_rejected", "chi2", "dof", "iterations", "seconds", "device")
+VALIDATED = (
+    "verdict",
+    "reason",
+    "n_measured",
+    "fwhm_px",
+    "ellipticity",
+    "g1",
+    "g2",
+    "misfit",
+    "bright_core_chi2",
+    "size_residual",
+    "photometric_offset_mmag",
+    "zero_point_mag",
+    "sky_mag_arcsec2",
+)
+TEXTS = ("device", "verdict", "reason")
+Record = Mapping[str, Any]
+
+
+class Step(NamedTuple):
+    """A rule that images go through; its paths are patterns, see `fill`."""
+
+    rule: str
+    product: str  # the file that tells the status of its images
+    log: str
+
+
+def fill(pattern: str, unit: str, image: QuadrantName) -> str:
+    """A path with {unit}, {image}, {exposure} and {ccdid} filled in."""
+    return pattern.format(
+        unit=unit, image=image, exposure=image.exposure, ccdid=f"{image.ccdid:02d}"
+    )
+
+
+def make_image_table(
+    units: Mapping[str, Sequence[str]], steps: Sequence[Step], psf: str
+) -> pd.DataFrame:
+    """One row per image of `units` (names of the images by unit), in the order given.
+
+    `steps`: the rules in their order, from select_stars to validate_psf, before them
+    calibrate_science for raw frames; `psf`: pattern of the PSF files. What is not known is NaN or
+    "". See the README for the columns.
+    """
+    rows = []
+    for unit, images in units.items():
+        for image in images:
+            name = parse_quadrant(image)
+            records = {step.rule: read_record(step, unit, name) for step in steps}
+            area = read_noise_areas(fill(psf, unit, name)).get(image, np.nan)
+            rows.append(
+                {"image": image, "unit": unit}
+                | describe_name(name)
+                | find_failure(steps, unit, name, records)
+                | describe(records, area)
+            )
+    return pd.DataFrame(rows)
+
+
+def read_record(step: Step, unit: str, image: QuadrantName) -> Record | None:
+    """What the product of a step says of an image; None if it is not there."""
+    return read_records(fill(step.product, unit, image)).get(str(image))
+
+
+# The images of a unit follow each other: few files are in use at a time.
+@lru_cache(maxsize=16)
+def read_records(path: str) -> Mapping[str, Record]:
+    """Records of a file by image: a JSON record, a table, or the IMAGES of a stamps file."""
+    if not Path(path).is_file():
+        return {}
+    if path.endswith(".json"):
+        return json.loads(Path(path).read_text())
+    table = read_image_table(path) if path.endswith(".fits") else pd.read_parquet(path)
+    return table.set_index("image").to_dict("index")
+
+
+@lru_cache(maxsize=16)
+def read_noise_areas(path: str) -> Mapping[str, float]:
+    """Noise-equivalent area (px) of the PSF at the centre of each image of a PSF file.
+
+    1 / sum P^2: the flux of a faint star has the noise of so many pixels (King 1983, PASP 95, 163).
+    """
+    if not Path(path).is_file():
+        return {}
+    with fits.open(path) as hdus:
+        names, pictures = hdus["PSF"].data["image"], hdus["CENTRE"].data
+        return {
+            str(name): float(1.0 / np.sum(picture**2))
+            for name, picture in zip(names, pictures, strict=True)
+        }
+
+
+def describe_name(image: QuadrantName) -> dict[str, Any]:
+    """What the name says: UT of the exposure, and the place on the focal plane."""
+    return {
+        "night": image.night,
+        "start": image.start,
+        "field": image.field,
+        "filtercode": image.filtercode,
+        "ccdid": image.ccdid,
+        "qid": image.qid,
+    }
+
+
+def find_failure(
+    steps: Sequence[Step], unit: str, image: QuadrantName, records: Mapping[str, Record | None]
+) -> dict[str, str]:
+    """`status`: ok, not converged, or why the image failed; `failed_rule`: in which rule, or ""."""
+    status = OK
+    for step in steps:
+        said = (records[step.rule] or {}).get("status", OK)
+        if said not in (OK, NOT_CONVERGED):
+            return {"status": said, "failed_rule": step.rule}
+        status = said if said != OK else status
+    missing = find_missing(steps, records)
+    if not missing:
+        return {"status": status, "failed_rule": ""}
+    logs = [fill(step.log, unit, image) for step in missing]
+    # Not every image comes from raw frames: the first step that was begun is the one that failed.
+    k = next((k for k, log in enumerate(logs) if Path(log).is_file()), 0)
+    return {"status": read_error(logs[k]) or explain_silence(logs[k]), "failed_rule": missing[k].rule}
+
+
+def find_missing(steps: Sequence[Step], records: Mapping[str, Record | None]) -> list[Step]:
+    """The steps after the last one that knows the image."""
+    known = [k for k, step in enumerate(steps) if records[step.rule] is not None]
+    return list(steps[known[-1] + 1 if known else 0 :])
+
+
+def explain_silence(path_to_log: str) -> str:
+    """Why there is no product, when the log does not say it."""
+    if not Path(path_to_log).is_file():
+        return "has not run"
+    return f"ended without a word, for want of memory or time, or is running; see {path_to_log}"
+
+
+def describe(records: Mapping[str, Record | None], noise_area_px: float) -> dict[str, Any]:
+    """The numbers of an image."""
+    selected, taken, fitted, validated = (
+        records[rule] or {} for rule in ("select_stars", "cut_stamps", "fit_psf", "validate_psf")
+    )
+    rejected = selected.get("rejected", {})
+    row = {"n_selected": selected.get("kept", np.nan)}
+    row |= {f"n_rejected_{reason}": rejected.get(reason, np.nan) for reason in REASONS}
+    for record, names in ((taken, TAKEN), (fitted, FITTED), (validated, VALIDATED)):
+        row |= {name: record.get(name, "" if name in TEXTS else np.nan) for name in names}
+    row["device"] = row["device"] if isinstance(row["device"], str) else ""
+    row["seeing_arcsec"] = row["fwhm_px"] * PIXEL_ARCSEC
+    row["chi2_per_dof"] = row["chi2"] / row["dof"]
+    row["noise_area_px"] = noise_area_px
+    row["depth_mag"] = find_depth(row["zero_point_mag"], row["sky_rms_adu"], noise_area_px)
+    return row
+
+
+def find_depth(zero_point_mag: float, sky_rms_adu: float, noise_area_px: float) -> float:
+    """Magnitude of a star whose PSF flux is DEPTH_SIGMA times its error; NaN where unknown."""
+    noise = DEPTH_SIGMA * sky_rms_adu * np.sqrt(noise_area_px)
+    return float(zero_point_mag - 2.5 * np.log10(noise)) if noise > 0 else np.nan
