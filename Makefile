@@ -12,7 +12,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-cluster lint format docs lock bench bench-calibration clean
+.PHONY: help env demo report test test-cluster test-report lint format docs lock bench bench-calibration clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,12 +32,20 @@ demo: $(STAMP) ## a real image (31 MB are fetched), and a simulated CCD from raw
 	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml
 	@cat results/compare_fits/*_summary.txt results/compare_truth/*/*/*_truth.md
 
+report: $(STAMP) ## results/report.html, one page about all results (ARGS=: what the run was given)
+	$(BIN)/snakemake --profile profiles/local $(ARGS) -- report
+	$(BIN)/snakemake $(ARGS) --report results/report.html -- report
+
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest tests
 
 test-cluster: $(STAMP) ## run the demo, and faults, on a SLURM made for it (installs Debian's packages)
 	@$(BIN)/python tests/helpers/install_slurm.py
 	$(BIN)/python -m pytest tests/cluster -m cluster
+
+test-report: $(STAMP) ## look at the report with Chromium (installs Debian's package)
+	@$(BIN)/python tests/helpers/install_chromium.py
+	$(BIN)/python -m pytest tests/workflow/test_report.py
 
 lint: $(STAMP) ## check format and style of all code
 	$(BIN)/ruff format --check .

@@ -50,7 +50,7 @@ wildcard_constraints:
 
 
 onerror:
-    print(*failures(), sep="\n", file=sys.stderr)
+    print(*failures(log), sep="\n", file=sys.stderr)
 
 
 localrules:

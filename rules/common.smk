@@ -4,8 +4,8 @@
 # OUTPUTS: SHEET, FRAMES, SIMULATED, MODELS, OPTIMISERS, FITS and the functions that the rules call
 import ast
 import os
+import re
 import sys
-import time
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
@@ -15,7 +15,6 @@ import yaml
 from jsonschema import Draft202012Validator
 
 BASE = Path(workflow.basedir)
-START_S = time.time()
 PACKAGE = BASE / "scripts" / "ztfpsf"
 
 # Names of ZTF images are defined once, in the package; these of its modules need the standard
@@ -24,6 +23,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 
 from ztfpsf.errors import InputError
 from ztfpsf.frame_sheet import NO_FRAMES, read_frames, sort_frames
+from ztfpsf.jobs import read_error
 from ztfpsf.names import EXPOSURE_PATTERN, UNIT_PATTERN, parse_quadrant
 from ztfpsf.sheet import NO_IMAGES, ImageFiles, add_images, read_sheet, suggest
 from ztfpsf.simulation.plan import list_files
@@ -401,15 +401,17 @@ def imported_modules(file):
 # --- end of a run ---
 
 
-def failures():
-    """A line for each log of this run that ends in an error: its path and the error."""
-    for path in sorted(Path("logs").rglob("*.log")):
-        if path.stat().st_mtime >= START_S:
-            lines = path.read_text(errors="replace").splitlines()
-            errors = [
-                line.partition(" ERROR ")[2] for line in lines if " ERROR " in line
-            ]
-            if "Traceback (most recent call last):" in lines:
-                errors.append(lines[-1])
-            if errors:
-                yield f"{path}: {errors[-1]}"
+def failures(paths_to_logs):
+    """Two lines for each job of a run that failed for good: rule, image and reason; its log.
+
+    `paths_to_logs`: Snakemake's own logs of the run.
+    """
+    text = "".join(Path(path).read_text(errors="replace") for path in paths_to_logs)
+    for block in dict.fromkeys(re.split("^Error in rule ", text, flags=re.M)[1:]):
+        log = re.search(r"^    log: ([^,\s]+)", block, re.M)
+        outputs = re.search("^    output: (.*)$", block, re.M)
+        # A job that was tried again may have ended well.
+        if log and not (outputs and any(map(os.path.exists, outputs[1].split(", ")))):
+            reason = read_error(log[1]) or "ended without a word: killed, or see above."
+            name, image = block.partition(":")[0], Path(log[1]).stem
+            yield f"{name} of {image} failed: {reason}\n    log: {log[1]}"

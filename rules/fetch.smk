@@ -5,6 +5,7 @@
 
 
 rule fetch_sample:
+    "the public sample image, 31 MB"
     output:
         sciimg="results/fetch_sample/ztf_20200924431759_000655_zr_c13_o_q3_sciimg.fits",
         mskimg="results/fetch_sample/ztf_20200924431759_000655_zr_c13_o_q3_mskimg.fits",

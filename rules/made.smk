@@ -131,7 +131,9 @@ def masters_of_focal_plane(wildcards):
     """Input function: masters that are there, and the normalisation of flats."""
     kind = kind_letter(wildcards)
     inputs = {
-        "masters": [*masters_made(kind, wildcards.nights, wildcards.filtercode).values()]
+        "masters": [
+            *masters_made(kind, wildcards.nights, wildcards.filtercode).values()
+        ]
     }
     focal_plane = rules.normalise_flats.output[0].format(**wildcards)
     if kind == "f" and os.path.exists(focal_plane):
@@ -185,7 +187,10 @@ def pictures_of_units():
     """Pictures of single units that are there, with what the report says of them."""
     shown = {
         "loss": rules.compare_fits.output.loss,
-        **{name: rules.plot_psf.output[name] for name in ("psf", "residuals", "chi2", "star")},
+        **{
+            name: rules.plot_psf.output[name]
+            for name in ("psf", "residuals", "chi2", "star")
+        },
         "validation": rules.validate_psf.output.picture,
         "photometry": rules.measure_photometry.output.residual,
     }

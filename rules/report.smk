@@ -9,6 +9,7 @@
 
 
 rule summarise_run:
+    "tables of all images and fits that are there"
     input:
         counts=made(rules.select_stars.output.counts),
         stamps=made(rules.cut_stamps.output.stamps),
@@ -32,6 +33,7 @@ rule summarise_run:
 
 
 rule plot_run:
+    "pictures of all images against time and on the focal plane"
     input:
         images=rules.summarise_run.output.images,
         fits=rules.summarise_run.output.fits,
@@ -95,7 +97,9 @@ rule bin_masters:
         "../envs/cpu.yaml"
     params:
         ccdids=lambda wildcards: [
-            *masters_made(kind_letter(wildcards), wildcards.nights, wildcards.filtercode)
+            *masters_made(
+                kind_letter(wildcards), wildcards.nights, wildcards.filtercode
+            )
         ],
         code=code_hash("bin_masters.py"),
     script:
@@ -127,7 +131,7 @@ rule plot_masters:
 
 
 rule index_products:
-    "where the files of each image are: results/index.parquet"
+    "results/index.parquet: where the files of every image are"
     input:
         images=rules.summarise_run.output.images,
     output:
@@ -145,7 +149,7 @@ rule index_products:
 
 
 rule report:
-    "pictures and tables of the whole run, for snakemake --report page.html report"
+    "all that the page about the run shows: snakemake --report page.html report"
     input:
         rules.plot_run.output,
         rules.index_products.output,

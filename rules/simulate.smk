@@ -5,6 +5,7 @@
 
 
 rule simulate_raw:
+    "a night of raw frames, and the truth about it, for --configfile config/simulation.yaml"
     output:
         raw=SIMULATED["raw"],
         sci=SIMULATED["sci"],

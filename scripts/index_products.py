@@ -12,9 +12,7 @@ def index_products(
     *, path_to_images: str, path_to_index: str, products: Sequence[Sequence[str]]
 ) -> None:
     """Write the index of `products`: rule, name, model, optimiser and pattern of each."""
-    index = make_index(
-        pd.read_parquet(path_to_images), [Product(*product) for product in products]
-    )
+    index = make_index(pd.read_parquet(path_to_images), [Product(*product) for product in products])
     write_table(index, path_to_index, make_provenance([path_to_images], {}))
 
 

@@ -1,4 +1,4 @@
-"""Rule plot_masters: master frames of a night on the focal plane, beside those of the night before."""
+"""Rule plot_masters: master frames of a night on the focal plane, and those of the night before."""
 
 from ztfpsf.calibration.binned import read_binned
 from ztfpsf.jobs import job

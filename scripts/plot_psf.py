@@ -48,7 +48,10 @@ def plot_psf(
         save(draw_star(stamps, good, path_to_psf, drawn_title), path_to_star)
         save(draw_chi2(stars, title), path_to_chi2)
         image = good["image"].iloc[0]
-        save(draw_psf(load_psf(path_to_psf, image), f"{image}, {model}, {optimiser}"), path_to_picture)
+        save(
+            draw_psf(load_psf(path_to_psf, image), f"{image}, {model}, {optimiser}"),
+            path_to_picture,
+        )
 
 
 def explain(images: pd.DataFrame) -> str:

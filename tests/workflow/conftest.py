@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from workflow_copy import Workflow, copy_workflow
+from small_run import run_all
+from workflow_copy import Run, Workflow, copy_workflow
 
 
 @pytest.fixture
@@ -18,6 +19,12 @@ def module_workflow(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """As `workflow`, one for all tests of a module."""
     folder = tmp_path_factory.mktemp("workflow")
     return copy_workflow(folder / "workflow", folder / "run")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A run over small quadrants, one of them good, the others not."""
+    return run_all(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(autouse=True)

@@ -11,53 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from quadrants import make_scene, write_scene
-from workflow_copy import EXPOSURE, Run, Workflow
-
-CCD = f"{EXPOSURE}_c13_o"
-GOOD, TRUNCATED, BLANK, SATURATED = (f"{CCD}_q{q}" for q in (3, 1, 2, 4))
-LOST = f"{EXPOSURE}_c14_o_q1"
-CONFIG = """
-select_stars: {magnitude_max_mag: 18.0}
-cut_stamps: {size_px: 15}
-fit_psf: {degree: 0}
-compare_fits:
-  fits:
-    - {model: gaussian, optimiser: gauss_newton}
-    - {model: gaussian, optimiser: tncg}
-"""
-
-
-def options(directory: Path) -> tuple[str, ...]:
-    """The configuration of these tests, written into the working directory."""
-    path = directory / "config.yaml"
-    path.write_text(CONFIG)
-    return ("--cores", "2", "--scheduler", "greedy", "--keep-going", "--configfile", str(path))
-
-
-def write_inputs(directory: Path) -> list[str]:
-    """Four quadrants; returns the rows of the image sheet, one of them without its file."""
-    rows = []
-    for name in (GOOD, TRUNCATED, BLANK, SATURATED):
-        scene = make_scene(seed=int(name[-1]))
-        if name == BLANK:
-            scene = scene._replace(data=np.full_like(scene.data, np.nan))
-        if name == SATURATED:
-            scene.header["SATURATE"] = 200.0
-        paths = write_scene(scene, directory, name)
-        rows.append(f"{name},{paths[0]},{paths[1]},")
-        if name == TRUNCATED:
-            with open(paths[0], "r+b") as file:
-                file.truncate(100_000)
-    return [*rows, f"{LOST},{directory}/lost_sciimg.fits,,"]
-
-
-@pytest.fixture(scope="module")
-def finished(module_workflow: Workflow) -> tuple[Workflow, Run]:
-    """A run over all quadrants."""
-    directory = module_workflow.directory
-    sheet = module_workflow.write_sheet(write_inputs(directory))
-    return module_workflow, module_workflow.run(*options(directory), "--config", sheet)
+from small_run import BLANK, CCD, GOOD, LOST, SATURATED, TRUNCATED, options, row_of
 
 
 def results_of(directory: Path, image: str) -> set[str]:
@@ -103,7 +57,7 @@ def test_perfect_psf_is_good(finished) -> None:
 def test_bad_images_get_a_verdict_where_failures_are_allowed(finished) -> None:
     workflow, _ = finished
     sheet = workflow.write_sheet(
-        [_row(workflow, name) for name in (GOOD, TRUNCATED, SATURATED)], "some.csv"
+        [row_of(workflow, name) for name in (GOOD, TRUNCATED, SATURATED)], "some.csv"
     )
     target = f"results/validate_psf/gaussian/gauss_newton/{CCD}_images.parquet"
     flags = (*options(workflow.directory), "--config", sheet, "max_failed_fraction=1")
@@ -136,12 +90,13 @@ def test_bad_image_fails_alone_with_its_name(finished, image, sentence) -> None:
     # Once when it happens, and once where the run ends.
     sentence = errors[0].partition(" ERROR ")[2]
     assert run.text.count(sentence) == 2
-    assert f"\nlogs/select_stars/{image}.log: {sentence}\n" in run.text
+    log = f"logs/select_stars/{image}.log"
+    assert f"\nselect_stars of {image} failed: {sentence}\n    log: {log}\n" in run.text
 
 
 def test_second_run_has_nothing_to_do(finished) -> None:
     workflow, _ = finished
-    sheet = workflow.write_sheet([_row(workflow, GOOD)], "good.csv")
+    sheet = workflow.write_sheet([row_of(workflow, GOOD)], "good.csv")
     run = workflow.run(*options(workflow.directory), "--config", sheet)
     assert run.returncode == 0, run.text
     assert "Nothing to be done" in run.text
@@ -149,7 +104,7 @@ def test_second_run_has_nothing_to_do(finished) -> None:
 
 def test_image_whose_file_is_lost_is_not_kept(finished) -> None:
     workflow, _ = finished
-    sheet = workflow.write_sheet([_row(workflow, GOOD)], "good.csv")
+    sheet = workflow.write_sheet([row_of(workflow, GOOD)], "good.csv")
     mask = workflow.directory / f"{GOOD}_mskimg.fits"
     hidden = mask.rename(mask.with_suffix(".hidden"))
     try:
@@ -173,11 +128,6 @@ def test_two_images_of_one_file(finished) -> None:
         assert list(stamps["IMAGES"].data["image"]) == [twin, GOOD]
 
 
-def _row(workflow: Workflow, image: str) -> str:
-    path = workflow.directory / image
-    return f"{image},{path}_sciimg.fits,{path}_mskimg.fits,"
-
-
 def test_products_tell_how_they_were_made(finished) -> None:
     workflow, _ = finished
     header = fits.getheader(workflow.directory / f"results/cut_stamps/{GOOD}_stamps.fits")
@@ -189,7 +139,7 @@ def test_killed_run_resumes_to_the_same_result(finished, tmp_path: Path) -> None
     workflow, _ = finished
     killed = workflow._replace(directory=tmp_path / "killed")
     killed.directory.mkdir()
-    sheet = killed.write_sheet([_row(workflow, GOOD)])
+    sheet = killed.write_sheet([row_of(workflow, GOOD)])
     target = f"results/fit_psf/gaussian/gauss_newton/{GOOD}_stars.parquet"
     flags = (*options(killed.directory), "--config", sheet)
     where = ("--snakefile", str(killed.base / "Snakefile"), "--directory", str(killed.directory))

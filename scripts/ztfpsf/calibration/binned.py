@@ -65,7 +65,7 @@ def measure_master(master: Master, qid: int, scale: float) -> tuple[dict[str, An
 def bin_ccds(
     paths: Sequence[str | Path], kind: str, ccdids: Sequence[int], scales: Mapping[int, float]
 ) -> Binned:
-    """The masters of `kind` of some CCDs, path by path; `scales`: of flats, see `measure_master`."""
+    """The masters of `kind` of some CCDs, one path each; `scales` by CCD: see `measure_master`."""
     rows, pixels = [], []
     for path, ccdid in zip(paths, ccdids, strict=True):
         with open_master(path, kind, ccdid) as master:
@@ -106,7 +106,7 @@ def read_binned(path: str | Path) -> Binned:
             return Binned(pd.DataFrame(table), hdus["PIXELS"].data.astype(np.float32))
     except (OSError, KeyError) as error:
         raise InputError(
-            f"{path}: not the masters of a focal plane ({error}); make it with the rule bin_masters."
+            f"{path}: not the masters of a focal plane ({error}); make it with bin_masters."
         ) from None
 
 

@@ -140,7 +140,10 @@ def find_failure(
     logs = [fill(step.log, unit, image) for step in missing]
     # Not every image comes from raw frames: the first step that was begun is the one that failed.
     k = next((k for k, log in enumerate(logs) if Path(log).is_file()), 0)
-    return {"status": read_error(logs[k]) or explain_silence(logs[k]), "failed_rule": missing[k].rule}
+    return {
+        "status": read_error(logs[k]) or explain_silence(logs[k]),
+        "failed_rule": missing[k].rule,
+    }
 
 
 def find_missing(steps: Sequence[Step], records: Mapping[str, Record | None]) -> list[Step]:

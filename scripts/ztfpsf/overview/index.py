@@ -40,8 +40,10 @@ def make_index(images: pd.DataFrame, products: Sequence[Product]) -> pd.DataFram
     for unit, mine in images.groupby("unit", sort=False):
         for image in mine[list(IMAGE_COLUMNS)].to_dict("records"):
             name = parse_quadrant(image["image"])
-            for product in products:
-                rows.append(image | product._asdict() | {"path": fill(product.path, unit, name)})
+            rows += [
+                image | product._asdict() | {"path": fill(product.path, unit, name)}
+                for product in products
+            ]
     table = pd.DataFrame(rows, columns=[*IMAGE_COLUMNS, *Product._fields])
     is_there = {path: Path(path).is_file() for path in table["path"].unique()}
     return table[table["path"].map(is_there).astype(bool)].reset_index(drop=True)

@@ -14,7 +14,9 @@ table {{ border-collapse: collapse }}
 th, td {{ padding: 2px 10px 2px 0; text-align: right; vertical-align: top; white-space: nowrap }}
 th {{ position: sticky; top: 0; background: #fff; border-bottom: 1px solid #222 }}
 tr:nth-child(even) td {{ background: #f4f4f4 }}
-.text {{ text-align: left; white-space: normal }}
+h1 {{ font-size: 16px }}
+.text {{ text-align: left }}
+td.text:last-child {{ white-space: normal; min-width: 30em }}
 </style></head><body>
 <h1>{title}</h1>
 <p>{text}</p>

@@ -45,7 +45,7 @@ def find_corner(ccdid: int, qid: int) -> tuple[float, float]:
 
 
 def draw_maps(values: pd.DataFrame, maps: Sequence[Map], title: str) -> Figure:
-    """A panel for each map. `values`: columns ccdid, qid, and those of the maps; a row per quadrant."""
+    """A panel for each map. `values`: a row per quadrant, with ccdid, qid and what is mapped."""
     n_rows = -(-len(maps) // 2)
     figure = make_figure(PANEL_IN * n_rows + 0.3)
     figure.suptitle(title, fontsize=9)

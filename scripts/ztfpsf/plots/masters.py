@@ -5,7 +5,14 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from ztfpsf.calibration.binned import Binned, subtract
-from ztfpsf.plots.focal_plane import PANEL_IN, Map, draw_difference, draw_map, draw_mosaic, make_mosaic
+from ztfpsf.plots.focal_plane import (
+    PANEL_IN,
+    Map,
+    draw_difference,
+    draw_map,
+    draw_mosaic,
+    make_mosaic,
+)
 from ztfpsf.plots.style import hide_ticks, make_figure
 
 UNITS = {"bias": "ADU", "flat": "relative response"}

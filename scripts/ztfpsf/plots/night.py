@@ -34,7 +34,7 @@ PANELS = (
 
 
 def draw_night(images: pd.DataFrame, title: str) -> Figure:
-    """Five panels over the UT of the exposures. `images`: table of overview.images, a row or more."""
+    """Five panels over the UT of the exposures. `images`: table of overview.images, not empty."""
     figure = make_figure(HEIGHT_IN)
     figure.suptitle(title, fontsize=9)
     axes = figure.subplots(len(PANELS) + 1, 1, sharex=True)

@@ -25,7 +25,8 @@ def draw_psf(psf: Psf, title: str) -> Figure:
     figure.suptitle(title, fontsize=9)
     picture, profile, growth = figure.subplots(1, 3)
     stamps = {
-        name: psf.stamp(int(x * psf.nx), int(y * psf.ny), SIZE_PX) for name, (x, y) in PLACES.items()
+        name: psf.stamp(int(x * psf.nx), int(y * psf.ny), SIZE_PX)
+        for name, (x, y) in PLACES.items()
     }
     _draw_picture(picture, stamps["centre"])
     for colour, (name, stamp) in zip(CYCLE, stamps.items(), strict=False):
@@ -63,7 +64,7 @@ def _radius(size_px: int) -> np.ndarray:
 
 
 def find_profile(stamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean radius (px) and mean of the pixels of rings 1 px wide, of a PSF at the stamp's centre."""
+    """Mean radius (px) and pixel of rings 1 px wide around the middle of a stamp."""
     radius = _radius(len(stamp))
     ring = np.round(radius).astype(int)
     ring, inside = ring[ring <= len(stamp) // 2], ring <= len(stamp) // 2

@@ -1,0 +1,133 @@
+"""The page about a run in which images failed, and its tables."""
+
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import browser, missing_programs
+from matplotlib.figure import Figure
+from small_run import BLANK, GOOD, LOST, SATURATED, TRUNCATED, options
+from workflow_copy import ROOT, Run, Workflow
+
+PAGE = "results/report.html"
+PICTURES = {"loss", "psf", "residuals", "chi2", "star", "validation", "photometry", "focal plane"}
+# Shows what the sign beside an entry shows, and waits until it is there.
+SHOW = """
+const [path] = arguments;
+const entry = results[path];
+const isPage = entry.data_uri.startsWith("data:text/html");
+app.setView({content: isPage ? "html" : "img", contentPath: entry.data_uri, resultPath: path});
+const look = () => {
+  const shown = document.querySelector(`#app [src="${entry.data_uri}"]`);
+  if (isPage && shown) return done(atob(entry.data_uri.split(",")[1]).split("<tr>").length - 2);
+  if (shown && shown.complete && shown.naturalWidth) return done(shown.naturalWidth);
+  setTimeout(look, 50);
+};
+look();
+"""
+
+
+@pytest.fixture(scope="module")
+def reported(finished: tuple[Workflow, Run]) -> Workflow:
+    """The run, with its report."""
+    workflow, _ = finished
+    flags = (*options(workflow.directory), "--config", "images=images.csv")
+    made = workflow.run(*flags, targets=["report"])
+    assert made.returncode == 0, made.text
+    # Nothing is begun again, least of all what failed.
+    again = ("summarise_run", "plot_run", "index_products", "report")
+    assert made.jobs == dict.fromkeys(again, 1), made.text
+    page = workflow.run(*flags, "--report", PAGE, targets=["report"])
+    assert page.returncode == 0, page.text
+    return workflow
+
+
+def read(workflow: Workflow, path: str) -> pd.DataFrame:
+    return pd.read_parquet(workflow.directory / "results" / path)
+
+
+def test_every_image_has_its_verdict_or_reason(reported: Workflow) -> None:
+    images = read(reported, "summarise_run/images.parquet").set_index("image")
+    assert set(images.index) == {GOOD, TRUNCATED, BLANK, SATURATED, LOST}
+    good = images.loc[GOOD]
+    assert (good["status"], good["failed_rule"]) == ("ok", "")
+    assert good["verdict"] in ("good", "usable")
+    assert good["fwhm_px"] == pytest.approx(2.3548 * (0.9**2 + 1 / 12) ** 0.5, rel=0.02)
+    assert 15 < good["depth_mag"] < 25
+    failed = images.drop(GOOD)
+    assert (failed["failed_rule"] == "select_stars").all()
+    assert "not a complete FITS file" in failed.loc[TRUNCATED, "status"]
+    assert "no such file" in failed.loc[LOST, "status"]
+    page = (reported.directory / "results/plot_run/statuses.html").read_text()
+    assert all(image in page for image in images.index)
+    assert failed.loc[LOST, "status"] in page
+
+
+def test_index_leads_to_every_product(reported: Workflow) -> None:
+    index = read(reported, "index.parquet")
+    assert set(index["image"]) == {GOOD}
+    assert not index.duplicated(["image", "path"]).any()
+    assert index["path"].map(lambda path: (reported.directory / path).is_file()).all()
+    pairs = set(zip(index["rule"], index["product"], strict=True))
+    assert {("fit_psf", "psf"), ("validate_psf", "images"), ("select_stars", "counts")} <= pairs
+    fits = index[(index["rule"] == "fit_psf") & (index["product"] == "psf")]
+    assert set(fits["optimiser"]) == {"gauss_newton", "tncg"}
+
+
+def test_second_report_has_nothing_to_do(reported: Workflow) -> None:
+    flags = (*options(reported.directory), "--config", "images=images.csv")
+    run = reported.run(*flags, targets=["results/index.parquet", "results/plot_run/night.png"])
+    assert "Nothing to be done" in run.text, run.text
+
+
+def test_page_needs_nothing_beside_it(reported: Workflow) -> None:
+    text = (reported.directory / PAGE).read_text()
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']https?:", text)
+    assert not re.findall(r"@import|url\([\"']?https?:", text)
+
+
+@pytest.mark.skipif(bool(missing_programs()), reason="Chromium is not installed: make test-report")
+def test_page_loads_and_shows_every_picture(reported: Workflow, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile") as window:
+        window.open(reported.directory / PAGE)
+        names = window.run("done(Object.keys(categories).sort())")
+        assert names == ["PSF", "Run", "Stars"]
+        labels = window.run("done(Object.values(results).map((one) => one.labels))")
+        assert {label["picture"] for label in labels if "picture" in label} == PICTURES
+        captions = window.run("done(Object.values(results).map((one) => one.caption))")
+        assert all(len(caption) > 50 for caption in captions)
+        for name in names:
+            script = """
+            app.showCategory(arguments[0]);
+            setTimeout(() => done(document.querySelectorAll("#app a, #app button").length), 200);
+            """
+            assert window.run(script, name) > 0
+        for path in window.run("done(Object.keys(results))"):
+            # Pixels of a picture, rows of a table.
+            expected = {"statuses": 5, "timing": 2}.get(Path(path).stem)
+            size = window.run(SHOW, path)
+            assert size == expected if expected else size > 500, path
+        assert window.errors() == []
+
+
+def test_example_of_the_readme_runs(
+    reported: Workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two nights, each in a directory of its own."""
+    (code,) = re.findall(
+        r"```python\n(import pandas.*?)```", (ROOT / "README.md").read_text(), re.S
+    )
+    nights = re.findall(r'"(20\d{6})"', code)
+    assert len(nights) == 2
+    for night in nights:
+        (tmp_path / night).mkdir()
+        os.symlink(reported.directory / "results", tmp_path / night / "results")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert isinstance(names["figure"], Figure)
+    assert names["figure"].axes[0].images[0].get_array().max() > 0.01
+    assert list(names["comparison"].index.names) == ["night", "filtercode"]
+    assert names["comparison"]["seeing_arcsec"].iloc[0] > 1
