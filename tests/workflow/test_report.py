@@ -10,8 +10,10 @@ from browser import browser, missing_programs
 from matplotlib.figure import Figure
 from small_run import BLANK, GOOD, LOST, SATURATED, TRUNCATED, options
 from workflow_copy import ROOT, Run, Workflow
+from ztfpsf.psf.models import get_model, list_models
 
 PAGE = "results/report.html"
+FIT = f"fit_psf/gaussian/gauss_newton/{GOOD}"
 PICTURES = {"loss", "psf", "residuals", "chi2", "star", "validation", "photometry", "focal plane"}
 # Shows what the sign beside an entry shows, and waits until it is there.
 SHOW = """
@@ -110,6 +112,32 @@ def test_page_loads_and_shows_every_picture(reported: Workflow, tmp_path: Path) 
             size = window.run(SHOW, path)
             assert size == expected if expected else size > 500, path
         assert window.errors() == []
+
+
+def documented(product: str) -> set[str]:
+    """Columns that the README's paragraph on a product names."""
+    text = (ROOT / "README.md").read_text()
+    (paragraph,) = re.findall(rf"Columns of `{re.escape(product)}`:? (.*?)\n\n", text, re.S)
+    return set(re.findall(r"`(\w+)`", paragraph))
+
+
+@pytest.mark.parametrize("product", ["summarise_run/images.parquet", "index.parquet"])
+def test_columns_are_documented(reported: Workflow, product: str) -> None:
+    assert set(read(reported, product)) == documented(product) - {"ok"}
+
+
+def test_columns_of_a_fit_are_documented(reported: Workflow) -> None:
+    """Without the errors, which the text names by examples."""
+    statuses = {"ok", "outlier", "too_few_pixels", "moffat_grid"}
+    shapes = {name for model in list_models() for name in get_model(model).Description._fields}
+    stars, images = (
+        {name for name in read(reported, f"{FIT}_{table}.parquet") if "_error" not in name}
+        for table in ("stars", "images")
+    )
+    named = {name for name in documented("*_stars.parquet") - statuses if "_error" not in name}
+    assert named == stars | shapes
+    of_grid = {"grid_degree", "n_effective"}
+    assert documented("*_images.parquet") - {"ok"} == (images - shapes) | of_grid
 
 
 def test_example_of_the_readme_runs(

@@ -9,14 +9,14 @@ import pandas as pd
 MOST_ROWS = 5000
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 13px sans-serif; margin: 1em; color: #222; background: #fff }}
+body {{ font: 12px sans-serif; margin: 1em; color: #222; background: #fff }}
 table {{ border-collapse: collapse }}
 th, td {{ padding: 2px 10px 2px 0; text-align: right; vertical-align: top; white-space: nowrap }}
 th {{ position: sticky; top: 0; background: #fff; border-bottom: 1px solid #222 }}
 tr:nth-child(even) td {{ background: #f4f4f4 }}
 h1 {{ font-size: 16px }}
 .text {{ text-align: left }}
-td.text:last-child {{ white-space: normal; min-width: 30em }}
+td.text:nth-child(3) {{ white-space: normal; min-width: 22em }}
 </style></head><body>
 <h1>{title}</h1>
 <p>{text}</p>

@@ -9,13 +9,13 @@ FAILED = "failed"
 STATUS_FORMATS = {
     "image": "",
     "verdict": "",
+    "why": "",
     "seeing_arcsec": "{:.2f}",
     "ellipticity": "{:.3f}",
     "depth_mag": "{:.2f}",
     "n_fitted": "{:.0f}",
     "chi2_per_dof": "{:.2f}",
     "misfit": "{:.3f}",
-    "why": "",
 }
 TIMING_FORMATS = {
     "model": "",

@@ -112,7 +112,7 @@ def draw_whiskers(axes: Axes, values: pd.DataFrame, one: Map) -> None:
         "angles": "xy", "scale_units": "xy", "scale": unit, "color": "black",
     }  # fmt: skip
     whiskers = axes.quiver(x, y, size * np.cos(angle), size * np.sin(angle), **arrow)
-    axes.quiverkey(whiskers, 0.9, 0.02, unit, f"{100 * unit:g} %", labelpos="W")
+    axes.quiverkey(whiskers, 0.8, 0.02, unit, f"{100 * unit:g} %", labelpos="W")
 
 
 def make_mosaic(quadrants: pd.DataFrame, pixels: np.ndarray) -> np.ndarray:

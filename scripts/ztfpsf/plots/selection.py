@@ -28,6 +28,6 @@ def draw_selection(images: pd.DataFrame, title: str) -> Figure:
             va="center", annotation_clip=False,
         )  # fmt: skip
     axes.set_xscale("symlog", linthresh=1.0)
-    axes.set(xlabel="catalogue stars of an image (median; bars: 16 % to 84 % of the images)")
-    axes.set_title(f"{title}: {len(known)} images", fontsize=9)
+    axes.set_xlabel(f"catalogue stars of an image (median of {len(known)}; bars: 16 % to 84 %)")
+    axes.set_title(title, fontsize=9)
     return figure

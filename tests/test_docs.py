@@ -1,0 +1,124 @@
+"""The documents: links lead somewhere, commands exist, examples run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "config/*.md", "profiles/**/*.md", "scripts/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in DOCUMENTS}
+ALL = "\n".join(TEXTS.values())
+
+
+def prose(text: str) -> str:
+    """A document without its blocks of code."""
+    return re.sub(r"```.*?```", "", text, flags=re.S)
+
+
+def anchors(text: str) -> set[str]:
+    """Names of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(text), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
+
+
+def links(text: str) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", prose(text))
+
+
+def code_blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+def test_documents_are_found() -> None:
+    assert {"README.md", "CHANGELOG.md", "config/README.md", "docs/mathematics.md"} <= set(TEXTS)
+    assert sum(map(len, map(links, TEXTS.values()))) > 10
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for link in links(TEXTS[name]):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / file if file else ROOT / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_named_paths_exist(name: str) -> None:
+    """Paths of the repository in back ticks; those of products and of the user's are not there."""
+    tops = ("scripts", "rules", "config", "profiles", "envs", "tests", "docs")
+    named = re.findall(rf"`((?:{'|'.join(tops)})/[\w./-]+)`", prose(TEXTS[name]))
+    made_elsewhere = {"profiles/default", "config/images.csv"}
+    for path in set(named) - made_elsewhere:
+        assert (ROOT / path.rstrip(".")).exists(), path
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
+    commands = re.findall(r"(?:`|^)make((?: [a-z-]+)+)", ALL, re.M)
+    named = {word for words in commands for word in words.split()}
+    assert {"demo", "report", "test-cluster", "bench"} <= named
+    assert named <= targets
+
+
+def test_options_of_list_images_exist() -> None:
+    (command,) = re.findall(r"^python scripts/list_images.py .*$", ALL, re.M)
+    script = ROOT / "scripts" / "list_images.py"
+    help_text = subprocess.run(
+        [sys.executable, script, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    options = re.findall(r"--\w+", command)
+    assert options
+    assert all(option in help_text for option in options)
+
+
+def test_keys_of_the_configuration_exist() -> None:
+    """Keys that texts name with their block, `block.key`."""
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    blocks = {name for name, value in config.items() if isinstance(value, dict)}
+    named = re.findall(r"`((?:\w+\.)+\w+)`", "\n".join(TEXTS.values()))
+    keys = [name.split(".") for name in named if name.split(".")[0] in blocks]
+    assert len(keys) > 20
+    for path in keys:
+        value = config
+        for part in path:
+            assert part in value, ".".join(path)
+            value = value[part]
+
+
+def test_model_of_the_documents_is_one() -> None:
+    """What the text promises of a model: integral 1, and the FWHM it is given."""
+    (code,) = code_blocks("python", TEXTS["docs/extending.md"])
+    model: dict = {"__name__": "example"}
+    exec(compile(code, "docs/extending.md", "exec"), model)
+    shape = model["start"](jnp.asarray(2.3))
+    assert float(model["describe"](shape).fwhm_px) == pytest.approx(2.3)
+    edge = model["profile"](jnp.asarray(1.15), jnp.asarray(0.0), shape)
+    peak = model["profile"](jnp.asarray(0.0), jnp.asarray(0.0), shape)
+    assert float(edge / peak) == pytest.approx(0.5)
+    radius = jnp.geomspace(1e-4, 1e5, 200_001)
+    ring = 2 * jnp.pi * radius * model["profile"](radius, jnp.zeros_like(radius), shape)
+    assert float(jnp.trapezoid(ring, radius)) == pytest.approx(1.0, abs=1e-4)
+    assert jnp.isfinite(jax.grad(lambda s: model["profile"](1.0, 0.5, model["Shape"](s)))(0.8))
+
+
+def test_citation_names_the_version() -> None:
+    import ztfpsf
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == ztfpsf.__version__
+    assert f"## {ztfpsf.__version__}" in TEXTS["CHANGELOG.md"]
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
