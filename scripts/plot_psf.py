@@ -4,13 +4,13 @@ import pandas as pd
 from ztfpsf.io import read_provenance
 from ztfpsf.jobs import job
 from ztfpsf.plots.chi2 import draw_chi2
-from ztfpsf.plots.choice import measured, usable
 from ztfpsf.plots.psf_figure import draw_psf
 from ztfpsf.plots.residuals import draw_residuals
 from ztfpsf.plots.star_figure import draw_star
 from ztfpsf.plots.style import make_text_figure, save, styled
 from ztfpsf.psf.device import configure
 from ztfpsf.psf.product import load_psf
+from ztfpsf.quality import measured, usable
 from ztfpsf.stamps import read_stamps
 
 

@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 from ztfpsf.io import make_provenance, write_table, write_text
 from ztfpsf.jobs import job
-from ztfpsf.plots.choice import measured, usable
 from ztfpsf.plots.style import save, styled
 from ztfpsf.plots.validation import draw_validation
 from ztfpsf.psf.device import configure
-from ztfpsf.quality import Bin, magnitude_bins
+from ztfpsf.quality import Bin, magnitude_bins, measured, usable
 from ztfpsf.stamps import Stamps, read_stamps
 from ztfpsf.validation.image import Settings, measurable, summarise
 from ztfpsf.validation.report import make_report

@@ -13,10 +13,11 @@ from make_master_flat import make_master_flat
 from make_period_master import make_period_master
 from normalise_flats import normalise_flats
 from raw_frames import DETECTOR, GAIN, NIGHT, NX, NY, READ_NOISE, raw_name, write_raw
-from ztfpsf.calibration.linearity import coefficients, undo_linearity
+from ztfpsf.calibration.linearity import coefficients
 from ztfpsf.calibration.mask import BITS
 from ztfpsf.calibration.products import open_master
 from ztfpsf.errors import InputError
+from ztfpsf.simulation.linearity import measured_adu
 
 CCDID = 6
 N_BIAS, N_SKIP = 12, 2
@@ -47,9 +48,7 @@ HOT, DEAD, LOW, SATURATED, HIT = (0, 20, 30), (1, 40, 50), (2, 60, 70), (0, 50, 
 
 def measured(linear_adu):
     """What the amplifiers of the CCD make of a linear signal, (4, ny, nx)."""
-    return np.stack(
-        [undo_linearity(linear_adu[i], *coefficients(NIGHT, CCDID, i)) for i in range(4)]
-    )
+    return np.stack([measured_adu(linear_adu[i], *coefficients(NIGHT, CCDID, i)) for i in range(4)])
 
 
 def truth():

@@ -17,7 +17,7 @@ from ztfpsf.plots.residuals import draw_residuals, stack
 from ztfpsf.plots.star_figure import choose, draw_star
 from ztfpsf.plots.style import make_text_figure, round_up, save, shorten, styled
 from ztfpsf.psf.drawn import Drawn, draw
-from ztfpsf.quality import Bin, format_chi2, magnitude_bins
+from ztfpsf.quality import STAR_COLUMNS, Bin, format_chi2, magnitude_bins, measured, usable
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +80,12 @@ def test_stack_takes_the_bright_stars(products: Products) -> None:
 
 
 def test_measured_and_usable_stars() -> None:
-    stars = pd.DataFrame({name: ["1", "2", "3"] for name in choice.COLUMNS})
+    stars = pd.DataFrame({name: ["1", "2", "3"] for name in STAR_COLUMNS})
     stars["core_chi2"] = [1.0, np.nan, 2.0]
     stars["status"] = ["ok", "ok", "outlier"]
-    assert len(choice.measured(stars)) == 2
-    assert len(choice.usable(choice.measured(stars))) == 1
-    failed = choice.measured(pd.DataFrame({"image": []}))
+    assert len(measured(stars)) == 2
+    assert len(usable(measured(stars))) == 1
+    failed = measured(pd.DataFrame({"image": []}))
     assert failed.empty
     assert choice.of_each_bin(failed, 3) == {}
 
@@ -264,7 +264,7 @@ def test_unknown_format(tmp_path: Path) -> None:
 
 
 def run(products: Products, folder: Path, suffix: str = "png") -> list[Path]:
-    names = ("residuals", "chi2", "star")
+    names = ("residuals", "chi2", "star", "picture")
     paths = [folder / f"{name}.{suffix}" for name in names]
     plot_psf(
         **products.paths(),

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.quiver import Quiver
 from ztfpsf.calibration.binned import Binned
+from ztfpsf.focal_plane import CCDS, QUADRANTS
 from ztfpsf.plots.focal_plane import (
-    CCDS,
-    QUADRANTS,
     WHISKERS,
     Map,
     draw_maps,

@@ -1,4 +1,4 @@
-"""How quality is told: core chi2 in magnitude bins.
+"""How quality is told: core chi2 in magnitude bins, and the stars that tell it.
 
 The core chi2 of a star is its mean squared residual within 4 px in units of the variance: 1 for
 noise alone.
@@ -10,6 +10,16 @@ import numpy as np
 import pandas as pd
 
 PIXEL_ARCSEC = 1.012  # ZTF: Bellm et al. 2019, PASP 131, 018002
+# Columns of a fit's star table that tell quality; a unit whose images all failed has none of them.
+STAR_COLUMNS = {
+    "image": str,
+    "star_id": str,
+    "mag": float,
+    "core_chi2": float,
+    "is_reserved": bool,
+    "is_fitted": bool,
+    "status": str,
+}
 
 
 class Bin(NamedTuple):
@@ -39,3 +49,15 @@ def format_chi2(value: float) -> str:
     """Three digits or more, never a power of ten: 1.96, 13.0, 1074."""
     decimals = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{decimals}f}"
+
+
+def measured(stars: pd.DataFrame) -> pd.DataFrame:
+    """Stars of a fit with a figure of quality; none, with all columns, if all images failed."""
+    if not set(STAR_COLUMNS) <= set(stars.columns):
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in STAR_COLUMNS.items()})
+    return stars[stars["core_chi2"].notna()]
+
+
+def usable(stars: pd.DataFrame) -> pd.DataFrame:
+    """Those that the fit did not reject."""
+    return stars[stars["status"] == "ok"]

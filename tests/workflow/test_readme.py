@@ -27,7 +27,8 @@ def test_command_plans_its_jobs(workflow: Workflow, command: str) -> None:
     directory = workflow.directory
     for name in ("mine.csv", "night.csv"):
         workflow.write_sheet(workflow.write_images([QUADRANT]), name)
-    (directory / "mine.yaml").write_text("select_stars: {magnitude_max_mag: 19.0}\n")
+    # Snakemake looks for it where it is called.
+    (workflow.base / "mine.yaml").write_text("select_stars: {magnitude_max_mag: 19.0}\n")
     (directory / "frames.csv").write_text(f"path\n{FRAMES}\n")
     (directory / FRAMES).touch()
     words = [

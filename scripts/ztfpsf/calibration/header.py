@@ -13,12 +13,10 @@ from astropy.io import fits
 
 from ztfpsf.calibration.products import Cards
 from ztfpsf.calibration.raw import RawFrame
+from ztfpsf.focal_plane import quadrant_offset_px
 from ztfpsf.io import require_keyword
-from ztfpsf.names import QuadrantName
 
 PIXEL_SCALE_DEG = 1.0126 / 3600.0
-# Pixels between neighbouring CCDs in x and y (ZTF's focal plane).
-GAP_PX = (488, 672)
 
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|BSCALE|BZERO|BLANK"
@@ -64,23 +62,10 @@ def identity_cards(frame: RawFrame, qid: int) -> Cards:
     ]
 
 
-def focal_plane_offset_px(name: QuadrantName, shape: tuple[int, int]) -> tuple[float, float]:
-    """Centre of a quadrant from the centre of the focal plane, in px to the east and north.
-
-    CCD 1 is the south-east corner, numbers grow to the west, rows of four to the north; on a CCD
-    quadrant 1 is north-east, 2 north-west, 3 south-west, 4 south-east.
-    """
-    ny, nx = shape
-    row, column = divmod(name.ccdid - 1, 4)
-    east = (1.5 - column) * (2 * nx + GAP_PX[0]) + (nx / 2 if name.qid in (1, 4) else -nx / 2)
-    north = (row - 1.5) * (2 * ny + GAP_PX[1]) + (ny / 2 if name.qid in (1, 2) else -ny / 2)
-    return east, north
-
-
 def pointing_cards(frame: RawFrame, qid: int) -> Cards:
     """Tangential world coordinates from the pointing RAD, DECD. Raises InputError."""
     ny, nx = frame.shape
-    east, north = focal_plane_offset_px(frame.name.quadrant(qid), frame.shape)
+    east, north = quadrant_offset_px(frame.name.ccdid, qid, frame.shape)
     # ASSUME: no rotation of the camera; ZTF's headers show less than a degree.
     return [
         ("WCSFROM", "pointing", "world coordinates: ipac or pointing"),

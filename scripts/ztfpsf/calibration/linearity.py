@@ -65,12 +65,6 @@ def correct_linearity(adu: np.ndarray, a: float, b: float) -> np.ndarray:
     return np.divide(adu, denominator, out=denominator)
 
 
-def undo_linearity(linear_adu: np.ndarray, a: float, b: float) -> np.ndarray:
-    """Measured signal x of a linear one y: the small root of A y x^2 + (B y - 1) x + y = 0."""
-    half = 0.5 * (1.0 - b * linear_adu)
-    return linear_adu / (half + np.sqrt(half * half - a * linear_adu * linear_adu))
-
-
 def cards(night: str, key: str, a: float, b: float) -> list[tuple[str, object, str]]:
     """Header cards of the step."""
     return [

@@ -6,9 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ztfpsf.plots.choice import usable
 from ztfpsf.plots.style import BLUE, GREY, RED, make_figure
-from ztfpsf.quality import format_chi2, magnitude_bins
+from ztfpsf.quality import format_chi2, magnitude_bins, usable
 
 WIDTH_IN, HEIGHT_IN = 4.6, 3.7
 # Column of the star table, name, colour, marker, its area, height of the numbers in the axes

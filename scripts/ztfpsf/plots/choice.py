@@ -4,30 +4,8 @@ import pandas as pd
 
 from ztfpsf.quality import Bin, magnitude_bins
 
-# Columns that pictures need; a unit whose images all failed has none of them.
-COLUMNS = {
-    "image": str,
-    "star_id": str,
-    "mag": float,
-    "core_chi2": float,
-    "is_reserved": bool,
-    "is_fitted": bool,
-    "status": str,
-}
 STACK_BINS = 2  # magnitudes below the brightest star that are stacked
 STACK_STARS = 300
-
-
-def measured(stars: pd.DataFrame) -> pd.DataFrame:
-    """Stars of a fit with a figure of quality; none, with all columns, if all images failed."""
-    if not set(COLUMNS) <= set(stars.columns):
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
-    return stars[stars["core_chi2"].notna()]
-
-
-def usable(stars: pd.DataFrame) -> pd.DataFrame:
-    """Those that the fit did not reject."""
-    return stars[stars["status"] == "ok"]
 
 
 def typical(stars: pd.DataFrame, n: int) -> pd.DataFrame:

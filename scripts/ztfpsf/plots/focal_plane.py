@@ -1,9 +1,4 @@
-"""Maps of the focal plane: 16 CCDs of four quadrants as ztfimg shows them, North up, East right.
-
-Rows of CCDs from South to North are 1-4, 5-8, 9-12 and 13-16, each from East to West; q1 is the
-North-East quadrant of a CCD, q2 North-West, q3 South-West, q4 South-East. Stored pixels have +x to
-the West and +y to the South.
-"""
+"""Maps of the focal plane (ztfpsf.focal_plane) as ztfimg shows it, North up and East right."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,12 +12,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ztfpsf.calibration.orientation import stored_to_sky
+from ztfpsf.focal_plane import CCDS, GAP_PX, QUADRANTS, SHAPE, quadrant_offset_px
 from ztfpsf.plots.style import COUNTS, GREY, MASKED, RESIDUALS, make_figure, round_up
 
-# Gaps between CCDs in units of a quadrant, 488 px of 3072 and 672 px of 3080.
-GAP_X, GAP_Y = 488 / 3072, 672 / 3080
-CCDS, QUADRANTS = range(1, 17), range(1, 5)
 PANEL_IN = 3.4
+# Of the map, in units of a quadrant.
+WIDTH, HEIGHT = 8 + 3 * GAP_PX[0] / SHAPE[1], 8 + 3 * GAP_PX[1] / SHAPE[0]
 
 
 class Map(NamedTuple):
@@ -37,11 +33,8 @@ WHISKERS = "whiskers"
 
 def find_corner(ccdid: int, qid: int) -> tuple[float, float]:
     """Lower left corner of a quadrant on the map, in units of a quadrant."""
-    row, column = divmod(ccdid - 1, 4)
-    return (
-        (3 - column) * (2 + GAP_X) + (qid in (1, 4)),
-        row * (2 + GAP_Y) + (qid in (1, 2)),
-    )
+    east, north = quadrant_offset_px(ccdid, qid)
+    return east / SHAPE[1] + (WIDTH - 1) / 2, north / SHAPE[0] + (HEIGHT - 1) / 2
 
 
 def draw_maps(values: pd.DataFrame, maps: Sequence[Map], title: str) -> Figure:
@@ -121,13 +114,11 @@ def make_mosaic(quadrants: pd.DataFrame, pixels: np.ndarray) -> np.ndarray:
     `quadrants`: their ccdid and qid.
     """
     ny, nx = pixels.shape[1:]
-    gap_y, gap_x = round(GAP_Y * ny), round(GAP_X * nx)
-    mosaic = np.full((8 * ny + 3 * gap_y, 8 * nx + 3 * gap_x), np.nan, np.float32)
+    mosaic = np.full((round(HEIGHT * ny), round(WIDTH * nx)), np.nan, np.float32)
     for ccdid, qid, plane in zip(quadrants["ccdid"], quadrants["qid"], pixels, strict=True):
-        row, column = divmod(ccdid - 1, 4)
-        y = row * (2 * ny + gap_y) + ny * (qid in (1, 2))
-        x = (3 - column) * (2 * nx + gap_x) + nx * (qid in (1, 4))
-        mosaic[y : y + ny, x : x + nx] = plane[::-1, ::-1]
+        x, y = find_corner(ccdid, qid)
+        row, column = round(y * ny), round(x * nx)
+        mosaic[row : row + ny, column : column + nx] = stored_to_sky(plane)
     return mosaic
 
 
@@ -144,8 +135,7 @@ def draw_difference(axes: Axes, mosaic: np.ndarray, title: str) -> None:
 def _draw_pixels(axes: Axes, mosaic: np.ndarray, title: str, name: str, norm: Normalize) -> None:
     axes.set_title(title)
     colours = colormaps[name].with_extremes(bad=MASKED)
-    width, height = find_corner(1, 1)[0] + 1, find_corner(13, 1)[1] + 1
-    image = axes.imshow(mosaic, cmap=colours, norm=norm, extent=(0, width, 0, height))
+    image = axes.imshow(mosaic, cmap=colours, norm=norm, extent=(0, WIDTH, 0, HEIGHT))
     _frame(axes)
     axes.figure.colorbar(image, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
 
@@ -156,8 +146,7 @@ def _frame(axes: Axes) -> None:
         x, y = find_corner(ccdid, 3)
         axes.add_patch(Rectangle((x, y), 2, 2, fill=False, edgecolor=GREY, linewidth=0.5))
         axes.text(x + 1, y + 2.02, f"{ccdid}", ha="center", va="bottom", fontsize=5, color=GREY)
-    width, height = find_corner(1, 1)[0] + 1, find_corner(13, 1)[1] + 1
-    axes.set(xlim=(-0.1, width + 0.1), ylim=(-0.95, height + 0.3), aspect="equal")
+    axes.set(xlim=(-0.1, WIDTH + 0.1), ylim=(-0.95, HEIGHT + 0.3), aspect="equal")
     axes.set_axis_off()
     style = {"arrowprops": {"arrowstyle": "<-", "color": GREY, "linewidth": 0.7}, "fontsize": 6}
     for words, dx, dy in (("N", 0.0, 0.6), ("E", 0.6, 0.0)):
