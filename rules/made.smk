@@ -180,6 +180,9 @@ def pictured_units():
     """The units that the report shows one by one: those named, or all if there are few."""
     units = SHEET.units(config["unit"])
     named = config["report"]["units"]
+    with one_sentence():
+        for unit in named:
+            SHEET.images(unit)
     return named or (units if len(units) <= MOST_PICTURED else [])
 
 

@@ -1,7 +1,8 @@
 """One row per image and product: where each file is."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,7 +11,7 @@ from ztfpsf.names import parse_quadrant
 from ztfpsf.overview.images import fill
 
 # Columns of the table of images that the index repeats.
-IMAGE_COLUMNS = (
+OF_IMAGE = (
     "image",
     "unit",
     "night",
@@ -35,15 +36,15 @@ class Product(NamedTuple):
 
 
 def make_index(images: pd.DataFrame, products: Sequence[Product]) -> pd.DataFrame:
-    """The files that are there. `images`: table of overview.images."""
-    rows = []
-    for unit, mine in images.groupby("unit", sort=False):
-        for image in mine[list(IMAGE_COLUMNS)].to_dict("records"):
-            name = parse_quadrant(image["image"])
-            rows += [
-                image | product._asdict() | {"path": fill(product.path, unit, name)}
-                for product in products
-            ]
-    table = pd.DataFrame(rows, columns=[*IMAGE_COLUMNS, *Product._fields])
-    is_there = {path: Path(path).is_file() for path in table["path"].unique()}
-    return table[table["path"].map(is_there).astype(bool)].reset_index(drop=True)
+    """The files that are there, image by image. `images`: table of overview.images."""
+    names = [parse_quadrant(image) for image in images["image"]]
+    is_there = cache(os.path.isfile)
+    tables = []
+    for product in products:
+        paths = [
+            fill(product.path, unit, name) for unit, name in zip(images["unit"], names, strict=True)
+        ]
+        columns = product._asdict() | {"path": paths}
+        table = images[list(OF_IMAGE)].assign(**columns)
+        tables.append(table[[is_there(path) for path in paths]])
+    return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
