@@ -12,23 +12,25 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jax.nn import sigmoid
 
 from ztfpsf.psf.models import moffat
 
 WING_ALPHA = 2.0
+START_LOGIT_WING = -2.2
 # The same for all stars of an image: polynomial terms beyond the first stay 0.
-CONSTANT = ("ln_alpha_minus_1", "wing")
+CONSTANT = ("ln_alpha_minus_1", "logit_wing")
 # Found with the profile alone and then kept: with a grid, many exponents would do as well.
 SETTLED = ("ln_alpha_minus_1",)
 # Mean and sigma of Gaussian priors: alpha means nothing when the wing is all there is, and the wing
 # nothing when alpha is its own exponent.
-PRIOR = {"ln_alpha_minus_1": (0.7, 1.0), "wing": (0.2, 0.2)}
+PRIOR = {"ln_alpha_minus_1": (0.7, 1.0), "logit_wing": (-1.4, 2.0)}
 
 
 class Shape(NamedTuple):
     ln_fwhm: Array  # ln(FWHM / px), geometric mean of the axes
     ln_alpha_minus_1: Array
-    wing: Array  # part of the light in the wing component
+    logit_wing: Array  # ln(w / (1 - w)): w stays between 0 and 1, so that no PSF is negative
     e1: Array  # elongation along x
     e2: Array  # elongation along y = x
 
@@ -42,21 +44,22 @@ class Description(NamedTuple):
 
 
 def start(fwhm_px: float) -> Shape:
-    """A round Moffat profile."""
+    """A round profile with a tenth of the light in the wing."""
     ln_fwhm, ln_alpha_minus_1, e1, e2 = moffat.start(fwhm_px)
-    return Shape(ln_fwhm, ln_alpha_minus_1, jnp.zeros(()), e1, e2)
+    return Shape(ln_fwhm, ln_alpha_minus_1, jnp.asarray(START_LOGIT_WING), e1, e2)
 
 
 def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
     core = moffat.Shape(shape.ln_fwhm, shape.ln_alpha_minus_1, shape.e1, shape.e2)
     wing = core._replace(ln_alpha_minus_1=jnp.log(WING_ALPHA - 1.0))
-    return (1.0 - shape.wing) * moffat.profile(dx_px, dy_px, core) + (
-        shape.wing * moffat.profile(dx_px, dy_px, wing)
+    part = sigmoid(shape.logit_wing)
+    return (1.0 - part) * moffat.profile(dx_px, dy_px, core) + (
+        part * moffat.profile(dx_px, dy_px, wing)
     )
 
 
 def describe(shape: Shape) -> Description:
     """FWHM, alpha of the core, light in the wing component and the two distortions."""
     alpha = 1.0 + jnp.exp(shape.ln_alpha_minus_1)
-    return Description(jnp.exp(shape.ln_fwhm), alpha, shape.wing, shape.e1, shape.e2)
+    return Description(jnp.exp(shape.ln_fwhm), alpha, sigmoid(shape.logit_wing), shape.e1, shape.e2)
