@@ -50,7 +50,7 @@ wildcard_constraints:
 
 
 onerror:
-    print(*failures(log), sep="\n", file=sys.stderr)
+    print(*describe_failures(log), sep="\n", file=sys.stderr)
 
 
 localrules:

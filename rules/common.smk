@@ -4,7 +4,6 @@
 # OUTPUTS: SHEET, FRAMES, SIMULATED, MODELS, OPTIMISERS, FITS and the functions that the rules call
 import ast
 import os
-import re
 import sys
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -23,7 +22,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 
 from ztfpsf.errors import InputError
 from ztfpsf.frame_sheet import NO_FRAMES, read_frames, sort_frames
-from ztfpsf.jobs import read_error
+from ztfpsf.jobs import describe_failures
 from ztfpsf.names import EXPOSURE_PATTERN, UNIT_PATTERN, parse_quadrant
 from ztfpsf.sheet import NO_IMAGES, ImageFiles, add_images, read_sheet, suggest
 from ztfpsf.simulation.plan import list_files
@@ -396,22 +395,3 @@ def imported_modules(file):
     modules = {path / "__init__.py" for path in paths}
     modules |= {path.with_suffix(".py") for path in paths}
     return {module for module in modules if module.is_file()}
-
-
-# --- end of a run ---
-
-
-def failures(paths_to_logs):
-    """Two lines for each job of a run that failed for good: rule, image and reason; its log.
-
-    `paths_to_logs`: Snakemake's own logs of the run.
-    """
-    text = "".join(Path(path).read_text(errors="replace") for path in paths_to_logs)
-    for block in dict.fromkeys(re.split("^Error in rule ", text, flags=re.M)[1:]):
-        log = re.search(r"^    log: ([^,\s]+)", block, re.M)
-        outputs = re.search("^    output: (.*)$", block, re.M)
-        # A job that was tried again may have ended well.
-        if log and not (outputs and any(map(os.path.exists, outputs[1].split(", ")))):
-            reason = read_error(log[1]) or "ended without a word: killed, or see above."
-            name, image = block.partition(":")[0], Path(log[1]).stem
-            yield f"{name} of {image} failed: {reason}\n    log: {log[1]}"
