@@ -66,6 +66,18 @@ def test_named_paths_exist(name: str) -> None:
         assert (ROOT / path.rstrip(".")).exists(), path
 
 
+def test_named_modules_exist() -> None:
+    package = ROOT / "scripts"
+    named = set(re.findall(r"`(ztfpsf(?:\.\w+)+)`", ALL))
+    assert len(named) > 10
+    for name in named - {"ztfpsf.__version__"}:
+        # The last word may be a function of its module.
+        stem = package.joinpath(*name.split("."))
+        module = stem.parent.with_suffix(".py")
+        is_function = module.exists() and f"def {stem.name}(" in module.read_text()
+        assert stem.is_dir() or stem.with_suffix(".py").exists() or is_function, name
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
     commands = re.findall(r"(?:`|^)make((?: [a-z-]+)+)", ALL, re.M)
