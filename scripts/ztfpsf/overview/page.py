@@ -16,7 +16,7 @@ th {{ position: sticky; top: 0; background: #fff; border-bottom: 1px solid #222 
 tr:nth-child(even) td {{ background: #f4f4f4 }}
 h1 {{ font-size: 16px }}
 .text {{ text-align: left }}
-td.text:nth-child(3) {{ white-space: normal; min-width: 22em }}
+td.text:nth-child(3) {{ white-space: normal; overflow-wrap: anywhere; min-width: 22em }}
 </style></head><body>
 <h1>{title}</h1>
 <p>{text}</p>
