@@ -129,6 +129,12 @@ def test_night_counts_verdicts_and_names_filters() -> None:
     assert bars == 12
 
 
+def test_night_without_a_good_image() -> None:
+    images = make_images()
+    figure = draw_night(images[images["verdict"] == ""], "a night")
+    assert "failed (3)" in texts(figure)
+
+
 def test_bins_of_time_hold_every_image() -> None:
     for days in (np.array([5.0]), np.linspace(5.0, 5.4, 64_000), np.array([5.0, 35.0])):
         edges = bin_times(days)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from astropy.io import fits
 from workflow_copy import Run, Workflow
+from ztfpsf.calibration.binned import read_binned
 from ztfpsf.calibration.products import open_master
 from ztfpsf.simulation.plan import detector_path
 
@@ -103,6 +104,28 @@ def test_masters_close_on_the_truth(done) -> None:
         blocks = ratio[: NY // 32 * 32, : NX // 32 * 32].reshape(NY // 32, 32, NX // 32, 32)
         medians = np.nanmedian(blocks, axis=(1, 3))
         np.testing.assert_allclose(medians / np.median(medians), 1, atol=1e-3)
+
+
+def test_report_of_raw_frames(done) -> None:
+    """Masters are shown; the first fit of the configuration is another one, and has not run."""
+    workflow, _ = done
+    run = workflow.run(*options(workflow), targets=["report"])
+    assert run.returncode == 0, run.text
+    assert (run.jobs["bin_masters"], run.jobs["plot_masters"]) == (2, 2)
+    assert "fit_psf" not in run.jobs
+    results = workflow.directory / "results"
+    for kind, light in (("bias", "bi"), ("flat", "zr")):
+        stem = f"{NIGHT}/ztfpsf_{NIGHT}_000000_{light}_{kind}"
+        assert (results / "plot_masters" / f"{stem}.png").stat().st_size > 20_000
+        quadrants = read_binned(results / "bin_masters" / f"{stem}.fits").quadrants
+        assert list(quadrants["qid"]) == [1, 2, 3, 4]
+        assert (quadrants["status"] == "ok").all()
+        assert quadrants["median"].to_numpy() == pytest.approx(
+            {"bias": 0, "flat": 1}[kind], abs=0.1
+        )
+    images = pd.read_parquet(results / "summarise_run" / "images.parquet")
+    assert list(images["failed_rule"]) == ["fit_psf"] * 4
+    assert (images["n_selected"] >= 10).all()
 
 
 def test_calibrated_images_are_removed_and_missed_by_nobody(done) -> None:

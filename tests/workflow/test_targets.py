@@ -96,6 +96,35 @@ def test_named_file_plans_its_branch_only(
     assert run.jobs == jobs, run.text
 
 
+def test_report_of_two_nights_begins_nothing_that_is_not_there(workflow: Workflow) -> None:
+    """Masters are compared with those of the night before; no image is begun."""
+    names, masters = [], []
+    for night in ("20200923", "20200924"):
+        names += [f"ztf_{night}0{k}0000_000000_bi_c01_b.fits.fz" for k in range(5)]
+        names.append(f"ztf_{night}300000_000655_zr_c01_o.fits.fz")
+        masters.append(f"results/make_master_bias/{night}/ztfpsf_{night}_000000_bi_c01_bias.fits")
+    for path in (*names, *masters):
+        file = workflow.directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (workflow.directory / "frames.csv").write_text("\n".join(["path", *names, ""]))
+    run = workflow.dry_run("--config", "images=", "frames=frames.csv", targets=["report"])
+    once = dict.fromkeys(("summarise_run", "plot_run", "index_products", "report"), 1)
+    assert run.jobs == {**once, "bin_masters": 2, "plot_masters": 2}, run.text
+    late = next(block for block in run.text.split("\nrule ") if "plot_masters/20200924" in block)
+    binned = [
+        f"results/bin_masters/{night}/ztfpsf_{night}_000000_bi_bias.fits"
+        for night in ("20200923", "20200924")
+    ]
+    assert f"input: {binned[1]}, {binned[0]}" in late or f"input: {binned[0]}, {binned[1]}" in late
+
+
+def test_named_unit_of_the_report_must_be_there(workflow: Workflow) -> None:
+    run = workflow.dry_run("--config", f"report={{units: [{EXPOSURE}_c01_o]}}")
+    assert run.returncode == 1
+    assert "no image of" in run.text.rstrip().splitlines()[-1]
+
+
 def test_own_files_fetch_nothing(workflow: Workflow) -> None:
     sheet = workflow.write_sheet(workflow.write_images([QUADRANT]))
     run = workflow.dry_run("--config", sheet, targets=[f"{FIT}_psf.fits"])

@@ -40,7 +40,8 @@ def draw_night(images: pd.DataFrame, title: str) -> Figure:
     axes = figure.subplots(len(PANELS) + 1, 1, sharex=True)
     for one, panel in zip(axes, PANELS, strict=False):
         _draw_values(one, images, panel)
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.0)
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.0)
     axes[2].invert_yaxis()
     _draw_verdicts(axes[-1], images)
     locator = AutoDateLocator(minticks=3, maxticks=8)
