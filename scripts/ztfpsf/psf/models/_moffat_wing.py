@@ -12,12 +12,14 @@ is negative or falls more slowly than the wing, are the same over the field.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.nn import sigmoid
 
 from ztfpsf.psf.models import moffat
+from ztfpsf.psf.models._elliptical import radius_squared
 
-WING_ALPHA = 2.0
+WING_HALF = np.sqrt(2.0) - 1.0  # 2^(1/alpha) - 1
 START_LOGIT_WING = -2.2
 # The same for all stars of an image: polynomial terms beyond the first stay 0.
 CONSTANT = ("ln_alpha_minus_2", "logit_wing")
@@ -54,11 +56,11 @@ def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
     ln_alpha_minus_1 = jnp.log1p(jnp.exp(shape.ln_alpha_minus_2))
     core = moffat.Shape(shape.ln_fwhm, ln_alpha_minus_1, shape.e1, shape.e2)
-    wing = core._replace(ln_alpha_minus_1=jnp.log(WING_ALPHA - 1.0))
     part = sigmoid(shape.logit_wing)
-    return (1.0 - part) * moffat.profile(dx_px, dy_px, core) + (
-        part * moffat.profile(dx_px, dy_px, wing)
-    )
+    t = radius_squared(dx_px, dy_px, shape.ln_fwhm, shape.e1, shape.e2)
+    # Moffat with alpha = 2, without a logarithm and an exponential per pixel.
+    wing = 4.0 * WING_HALF / jnp.pi * jnp.exp(-2.0 * shape.ln_fwhm) / (1.0 + WING_HALF * t) ** 2
+    return (1.0 - part) * moffat.profile(dx_px, dy_px, core) + part * wing
 
 
 def describe(shape: Shape) -> Description:
