@@ -35,7 +35,6 @@ from ztfpsf.psf.problem import (
     Stars,
     count_terms,
     field_basis,
-    free_coefficients,
     star_shapes,
 )
 from ztfpsf.psf.star_fit import draw_stars, fit_stars
@@ -44,10 +43,10 @@ from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
 CORE_RADIUS_PX = 4.0
 FEWEST_STARS = 3
 MAD_TO_SIGMA = 1.4826
-PROFILE_STEPS = 30  # of a round; most need a few
-GRID_STEPS = 6  # the final fit has as many as it needs
+PROFILE_STEPS = 12  # of a round; most need a few
+GRID_STEPS = 4  # the final fit has as many as it needs
+ROUND_TOLERANCE = 0.1  # of chi2 per star, when a round ends
 GRID_ROUNDS = 2
-PIXEL_FWHM_PX = 0.68  # that of a Gaussian with the pixel's variance
 
 
 def model_variance(
@@ -228,8 +227,7 @@ def _begin_grid(
     cleaned: Cleaned,
     best: Parameters,
 ) -> Cleaned:
-    """The terms of the grid: modes from the profile at the image's centre, flux from its fit."""
-    grid = get_grid(model)
+    """The terms of the grid, which starts from 0 around the best profile alone."""
     use = cleaned.is_usable & ~stamps.is_reserved
     scale = measure_flux_range(cleaned.star[use, 2])
     basis = grid_basis(
@@ -245,20 +243,9 @@ def _begin_grid(
             [0.5 * (stamps.nx - 1)], [0.5 * (stamps.ny - 1)], stamps.nx, stamps.ny, degree
         )[0]
     )
-    shape = model.Shape(*centre)
-    dx, dy = np.meshgrid(grid.nodes_px, grid.nodes_px)
-    # The prior is for what is seen: a profile narrower than the pixel looks as wide as it.
-    fwhm_px = float(np.hypot(np.exp(shape.ln_fwhm), PIXEL_FWHM_PX))
-    seen = shape._replace(ln_fwhm=np.log(fwhm_px))
-    modes = make_modes(grid, np.asarray(model.profile(dx, dy, seen)), fwhm_px)
+    modes = make_modes(model, centre)
     terms = GridTerms(basis, modes, np.full(basis.shape[1], START_PRECISION))
-    settled = free_coefficients(model, best.shape.shape[1]) < free_coefficients(
-        get_base(model), best.shape.shape[1]
-    )
-    start = cleaned.start._replace(
-        shape=np.where(settled, best.shape, cleaned.start.shape),
-        grid=np.zeros((modes.shape[1], basis.shape[1])),
-    )
+    start = best._replace(grid=np.zeros((modes.shape[1], basis.shape[1])))
     return cleaned._replace(start=start, grid=terms, flux_range=scale)
 
 
@@ -288,11 +275,11 @@ def _fit_round(
     """The best shape (and grid) with the present weights, all stars refitted in it."""
     problem = _image_problem(model, stamps, degree, settings, cleaned, start)
     steps = PROFILE_STEPS if start.grid is None else GRID_STEPS
-    options = gauss_newton.Options(niter=steps)
+    use = cleaned.is_usable & ~stamps.is_reserved
+    options = gauss_newton.Options(niter=steps, tol=ROUND_TOLERANCE * int(use.sum()))
     solution = gauss_newton.solve(problem, options)
     found = jax.tree.map(lambda leaf: np.array(leaf[0]), solution.parameters)
     star = start.star.copy()
-    use = cleaned.is_usable & ~stamps.is_reserved
     star[use] = found.star[: int(use.sum())]
     return found._replace(star=star)
 
