@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from plot_run import plot_run
+from summarise_run import summarise_run
 from ztfpsf.io import write_fits, write_json
 from ztfpsf.overview.images import Step, find_depth, make_image_table, read_noise_areas
 from ztfpsf.overview.index import Product, make_index
@@ -152,6 +154,23 @@ def test_time_of_fits_by_optimiser_and_device(tmp_path: Path) -> None:
     cpu = timing.loc["cpu"]
     assert (cpu["images"], cpu["converged_fraction"], cpu["seconds_per_image"]) == (2, 0.5, 3.0)
     assert cpu["seconds"] == 6.0
+
+
+def test_report_of_a_run_that_has_made_nothing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps = [[name, f"{name}/{KINDS[name]}", f"logs/{name}/{{unit}}.log"] for name in NAMES]
+    tables = {"path_to_images": "images.parquet", "path_to_fits": "fits.parquet"}
+    summarise_run(
+        units={GOOD: [GOOD]}, steps=steps, pattern_of_psf="{unit}.fits", paths_to_fits=[], **tables
+    )
+    pictures = ("night", "selection", "stars", "psf")
+    paths = {f"path_to_{name}": f"{name}.svg" for name in pictures}
+    pages = {f"path_to_{name}": f"{name}.html" for name in ("statuses", "timing")}
+    plot_run(**tables, **paths, **pages, fit="moffat, adam")
+    assert "No image has stars" in Path("selection.svg").read_text()
+    assert "failed (1)" in Path("night.svg").read_text()
+    assert "calibrate_science: has not run" in Path("statuses.html").read_text()
+    assert Path("timing.html").read_text().count("<tr>") == 1
 
 
 def test_index_has_the_files_that_are_there(images, tmp_path: Path) -> None:

@@ -64,12 +64,17 @@ def make_image_table(
     calibrate_science for raw frames; `psf`: pattern of the PSF files. What is not known is NaN or
     "". See the README for the columns.
     """
+    # The images of a unit follow each other: few files are in use at a time.
+    records_of = lru_cache(maxsize=16)(read_records)
+    areas_of = lru_cache(maxsize=4)(read_noise_areas)
     rows = []
     for unit, images in units.items():
         for image in images:
             name = parse_quadrant(image)
-            records = {step.rule: read_record(step, unit, name) for step in steps}
-            area = read_noise_areas(fill(psf, unit, name)).get(image, np.nan)
+            records = {
+                step.rule: records_of(fill(step.product, unit, name)).get(image) for step in steps
+            }
+            area = areas_of(fill(psf, unit, name)).get(image, np.nan)
             rows.append(
                 {"image": image, "unit": unit}
                 | describe_name(name)
@@ -79,13 +84,6 @@ def make_image_table(
     return pd.DataFrame(rows)
 
 
-def read_record(step: Step, unit: str, image: QuadrantName) -> Record | None:
-    """What the product of a step says of an image; None if it is not there."""
-    return read_records(fill(step.product, unit, image)).get(str(image))
-
-
-# The images of a unit follow each other: few files are in use at a time.
-@lru_cache(maxsize=16)
 def read_records(path: str) -> Mapping[str, Record]:
     """Records of a file by image: a JSON record, a table, or the IMAGES of a stamps file."""
     if not Path(path).is_file():
@@ -96,7 +94,6 @@ def read_records(path: str) -> Mapping[str, Record]:
     return table.set_index("image").to_dict("index")
 
 
-@lru_cache(maxsize=16)
 def read_noise_areas(path: str) -> Mapping[str, float]:
     """Noise-equivalent area (px) of the PSF at the centre of each image of a PSF file.
 

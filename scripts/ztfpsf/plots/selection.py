@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ztfpsf.plots.style import BLUE, GREY, make_figure
+from ztfpsf.plots.style import BLUE, GREY, make_figure, make_text_figure
 from ztfpsf.stars.selection import REASONS
 
 HEIGHT_IN = 2.6
@@ -11,10 +11,12 @@ HEIGHT_IN = 2.6
 
 def draw_selection(images: pd.DataFrame, title: str) -> Figure:
     """Stars per image, median and range of the images. `images`: table of overview.images."""
-    figure = make_figure(HEIGHT_IN)
-    axes = figure.add_subplot()
     columns = ["n_selected", *(f"n_rejected_{reason}" for reason in REASONS)]
     known = images[images["n_selected"].notna()][columns]
+    if known.empty:
+        return make_text_figure(f"{title}\nNo image has stars.")
+    figure = make_figure(HEIGHT_IN)
+    axes = figure.add_subplot()
     median, low, high = (known.quantile(part).to_numpy() for part in (0.5, 0.16, 0.84))
     places = range(len(columns))[::-1]
     axes.barh(
