@@ -114,15 +114,14 @@ def test_report_of_raw_frames(done) -> None:
     assert (run.jobs["bin_masters"], run.jobs["plot_masters"]) == (2, 2)
     assert "fit_psf" not in run.jobs
     results = workflow.directory / "results"
-    for kind, light in (("bias", "bi"), ("flat", "zr")):
+    # The level of the bias without its overscan, and the response relative to the focal plane.
+    for kind, light, level, error in (("bias", "bi", 0.0, 1.0), ("flat", "zr", 1.0, 0.1)):
         stem = f"{NIGHT}/ztfpsf_{NIGHT}_000000_{light}_{kind}"
         assert (results / "plot_masters" / f"{stem}.png").stat().st_size > 20_000
         quadrants = read_binned(results / "bin_masters" / f"{stem}.fits").quadrants
         assert list(quadrants["qid"]) == [1, 2, 3, 4]
         assert (quadrants["status"] == "ok").all()
-        assert quadrants["median"].to_numpy() == pytest.approx(
-            {"bias": 0, "flat": 1}[kind], abs=0.1
-        )
+        assert quadrants["median"].to_numpy() == pytest.approx(level, abs=error)
     images = pd.read_parquet(results / "summarise_run" / "images.parquet")
     assert list(images["failed_rule"]) == ["fit_psf"] * 4
     assert (images["n_selected"] >= 10).all()
