@@ -141,26 +141,38 @@ def masters_of_focal_plane(wildcards):
     return inputs
 
 
-def earlier_night(wildcards):
-    """The night before with masters of the kind and filter, or ""."""
-    mine = (kind_letter(wildcards), wildcards.nights, wildcards.filtercode)
+def earlier_binned(wildcards):
+    """Binned masters of the last night before, of this run or another: its name and file, or ""."""
+    name = f"{wildcards.filtercode}_{wildcards.kind}.fits"
+    found = {
+        nights: rules.bin_masters.output.binned.format(
+            **{**wildcards, "nights": nights}
+        )
+        for kind, nights, light in nights_made()
+        if (kind, light) == (kind_letter(wildcards), wildcards.filtercode)
+    }
+    if config["report"]["earlier_results"]:
+        folder = Path(config["report"]["earlier_results"]) / "bin_masters"
+        for path in folder.glob(f"*/ztfpsf_*_000000_{name}"):
+            found.setdefault(path.parent.name, str(path))
+    # A night is compared with nights, a period with periods.
     earlier = [
-        night
-        for kind, night, light in nights_made()
-        if (kind, light) == (mine[0], mine[2])
-        and night < mine[1]
-        and len(night) == len(mine[1])
+        (nights, path)
+        for nights, path in found.items()
+        if nights < wildcards.nights and len(nights) == len(wildcards.nights)
     ]
-    return earlier[-1] if earlier else ""
+    return max(earlier, default=("", ""))
+
+
+def earlier_night(wildcards):
+    """Params function: name of the night before, or ""."""
+    return earlier_binned(wildcards)[0]
 
 
 def earlier_masters(wildcards):
     """Input function: the binned masters of the night before, if there is one."""
-    night = earlier_night(wildcards)
-    if not night:
-        return {}
-    named = {**wildcards, "nights": night}
-    return {"earlier": rules.bin_masters.output.binned.format(**named)}
+    _, path = earlier_binned(wildcards)
+    return {"earlier": path} if path else {}
 
 
 def pictures_of_masters(wildcards):

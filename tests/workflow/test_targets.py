@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from workflow_copy import EXPOSURE, QUADRANT, ROOT, Workflow
+from workflow_copy import EXPOSURE, QUADRANT, ROOT, Run, Workflow
 
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 FITS = CONFIG["compare_fits"]["fits"]
@@ -111,12 +111,27 @@ def test_report_of_two_nights_begins_nothing_that_is_not_there(workflow: Workflo
     run = workflow.dry_run("--config", "images=", "frames=frames.csv", targets=["report"])
     once = dict.fromkeys(("summarise_run", "plot_run", "index_products", "report"), 1)
     assert run.jobs == {**once, "bin_masters": 2, "plot_masters": 2}, run.text
-    late = next(block for block in run.text.split("\nrule ") if "plot_masters/20200924" in block)
-    binned = [
-        f"results/bin_masters/{night}/ztfpsf_{night}_000000_bi_bias.fits"
-        for night in ("20200923", "20200924")
-    ]
-    assert f"input: {binned[1]}, {binned[0]}" in late or f"input: {binned[0]}, {binned[1]}" in late
+    assert binned("results", "20200923") in late_inputs(run)
+    # A night alone, and the results of another one in another directory.
+    (workflow.directory / masters[0]).unlink()
+    other = workflow.directory / binned("other", "20200922")
+    other.parent.mkdir(parents=True)
+    other.touch()
+    earlier = ("report={earlier_results: other}", "images=", "frames=frames.csv")
+    run = workflow.dry_run("--config", *earlier, targets=["report"])
+    assert run.jobs["plot_masters"] == 1, run.text
+    assert binned("other", "20200922") in late_inputs(run)
+
+
+def binned(root: str, night: str) -> str:
+    return f"{root}/bin_masters/{night}/ztfpsf_{night}_000000_bi_bias.fits"
+
+
+def late_inputs(run: Run) -> str:
+    """Input of the picture of the later of two nights."""
+    blocks = run.text.split("\nrule ")
+    late = next(block for block in blocks if "output: results/plot_masters/20200924" in block)
+    return late.partition("output:")[0]
 
 
 def test_named_unit_of_the_report_must_be_there(workflow: Workflow) -> None:
