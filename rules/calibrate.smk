@@ -11,9 +11,7 @@
 
 rule make_master_bias:
     input:
-        frames=lambda wildcards: FRAMES.frames(
-            "b", wildcards.night, "bi", int(wildcards.ccdid)
-        ),
+        frames=lambda wildcards: obtainable(frames_of_bias(wildcards)),
     output:
         bias="results/make_master_bias/{night}/ztfpsf_{night}_000000_bi_c{ccdid}_bias.fits",
     log:
@@ -21,6 +19,7 @@ rule make_master_bias:
     conda:
         "../envs/cpu.yaml"
     params:
+        frames=frames_of_bias,
         detector=config["detector"],
         settings=settings("make_master_bias"),
         code=code_hash("make_master_bias.py"),
@@ -31,9 +30,7 @@ rule make_master_bias:
 rule make_master_flat:
     input:
         unpack(inputs_of_flat),
-        frames=lambda wildcards: FRAMES.frames(
-            "f", wildcards.night, wildcards.filtercode, int(wildcards.ccdid)
-        ),
+        frames=lambda wildcards: obtainable(frames_of_flat(wildcards)),
     output:
         flat="results/make_master_flat/{night}/ztfpsf_{night}_000000_{filtercode}_c{ccdid}_flat.fits",
     log:
@@ -41,6 +38,7 @@ rule make_master_flat:
     conda:
         "../envs/cpu.yaml"
     params:
+        frames=frames_of_flat,
         missing=lambda wildcards: without_masters(
             plan_flat, wildcards.night, wildcards.ccdid
         )[1],
@@ -98,6 +96,7 @@ rule calibrate_science:
     conda:
         "../envs/cpu.yaml"
     params:
+        raw=raw_of_science,
         missing=lambda wildcards: without_masters(
             plan_science, wildcards.exposure, wildcards.ccdid
         )[1],

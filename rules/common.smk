@@ -271,14 +271,18 @@ def column(name):
 
 
 def files_of(name):
-    """Input function: the files of one column of the unit's images, each once.
-
-    Without those that nobody has: for want of one input, Snakemake would begin no job at all. The
-    scripts take all paths from params, and fail for that image alone.
+    """Input function: the files of one column of the unit's images, each once, without those that
+    nobody has.
     """
-    return lambda wildcards: [
-        path for path in dict.fromkeys(column(name)(wildcards)) if is_obtainable(path)
-    ]
+    return lambda wildcards: obtainable(dict.fromkeys(column(name)(wildcards)))
+
+
+def obtainable(paths):
+    """Without the files that nobody has: for want of one input, Snakemake would begin no job at all.
+
+    The scripts take all paths from params, and fail for that image alone.
+    """
+    return [path for path in paths if is_obtainable(path)]
 
 
 def is_obtainable(path):

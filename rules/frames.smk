@@ -95,16 +95,34 @@ def inputs_of_flat(wildcards):
     return without_masters(plan_flat, wildcards.night, wildcards.ccdid)[0]
 
 
-def inputs_of_science(wildcards):
-    """Input function: raw frame, masters and normalisation of a CCD of an exposure."""
+def frames_of_bias(wildcards):
+    """Params function: the bias frames of a night and CCD."""
+    return FRAMES.frames("b", wildcards.night, "bi", int(wildcards.ccdid))
+
+
+def frames_of_flat(wildcards):
+    """Params function: the flats of a night, filter and CCD."""
+    return FRAMES.frames(
+        "f", wildcards.night, wildcards.filtercode, int(wildcards.ccdid)
+    )
+
+
+def raw_of_science(wildcards):
+    """Params function: the raw frame of a CCD of an exposure."""
     ccd = f"{wildcards.exposure}_c{wildcards.ccdid}_o"
     with one_sentence():
         if ccd not in FRAMES.science:
             raise InputError(
                 f"{FRAMES.path}: no raw frame '{ccd}' in this frame sheet; add it."
             )
+    return FRAMES.science[ccd]
+
+
+def inputs_of_science(wildcards):
+    """Input function: raw frame, masters and normalisation of a CCD of an exposure."""
     masters, _ = without_masters(plan_science, wildcards.exposure, wildcards.ccdid)
-    return {"raw": FRAMES.science[ccd], **masters}
+    raw = obtainable([raw_of_science(wildcards)])
+    return {"raw": raw, **masters}
 
 
 def ipac_products(wildcards):

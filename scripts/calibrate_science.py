@@ -72,7 +72,7 @@ def calibrate_science(
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         calibrate_science(
-            path_to_raw=snakemake.input.raw,
+            path_to_raw=snakemake.params.raw,
             path_to_bias=snakemake.input.get("bias", ""),
             path_to_flat=snakemake.input.get("flat", ""),
             path_to_focal_plane=snakemake.input.get("focal_plane", ""),

@@ -61,7 +61,7 @@ def make_master_bias(
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         make_master_bias(
-            paths_to_frames=snakemake.input.frames,
+            paths_to_frames=snakemake.params.frames,
             path_to_bias=snakemake.output.bias,
             night=snakemake.wildcards.night,
             ccdid=int(snakemake.wildcards.ccdid),

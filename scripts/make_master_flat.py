@@ -67,7 +67,7 @@ def make_master_flat(
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         make_master_flat(
-            paths_to_frames=snakemake.input.frames,
+            paths_to_frames=snakemake.params.frames,
             path_to_bias=snakemake.input.get("bias", ""),
             path_to_flat=snakemake.output.flat,
             night=snakemake.wildcards.night,

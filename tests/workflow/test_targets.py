@@ -232,3 +232,21 @@ def test_missing_files_are_left_to_the_scripts(workflow: Workflow) -> None:
     assert run.jobs["select_stars"] == run.jobs["compare_fits"] == 2
     assert f"{good}_sciimg.fits" in run.files
     assert not any("lost" in file for file in run.files)
+
+
+def test_missing_raw_frames_are_left_to_the_scripts(workflow: Workflow) -> None:
+    names = [f"ztf_202009240{k}0000_000000_bi_c01_b.fits.fz" for k in range(5)]
+    names += [f"ztf_202009241{k}0000_000000_zr_c01_f.fits.fz" for k in range(3)]
+    lost = [names[1], names[6], "ztf_20200924310000_000655_zr_c01_o.fits.fz"]
+    for name in (*names, "ztf_20200924300000_000655_zr_c01_o.fits.fz"):
+        if name not in lost:
+            (workflow.directory / name).touch()
+    names += ["ztf_20200924300000_000655_zr_c01_o.fits.fz", lost[-1]]
+    (workflow.directory / "frames.csv").write_text("\n".join(["path", *names, ""]))
+    options = ("make_master_bias={n_skip: 0}", "images=", "frames=frames.csv", "unit=ccd")
+    run = workflow.dry_run("--config", *options)
+    assert run.returncode == 0, run.text
+    assert (run.jobs["make_master_bias"], run.jobs["make_master_flat"]) == (1, 1)
+    assert run.jobs["calibrate_science"] == run.jobs["select_stars"] == 2
+    assert names[0] in run.files
+    assert not set(lost) & run.files
