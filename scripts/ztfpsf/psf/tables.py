@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ztfpsf.psf.fit import ImageFit
+from ztfpsf.psf.results import ImageFit
 from ztfpsf.psf.image import ImageStamps
 from ztfpsf.psf.problem import N_STAR_PARAMETERS
 from ztfpsf.psf.product import Psf, PsfGrid, describe_shapes
