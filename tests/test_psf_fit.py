@@ -13,7 +13,7 @@ from ztfpsf.psf.image import FitSettings, choose_degree, padded_size
 from ztfpsf.psf.models import gaussian, moffat
 from ztfpsf.psf.optimisers import gauss_newton
 from ztfpsf.psf.problem import Batch, field_basis
-from ztfpsf.psf.rejection import Clipping, find_bad_stars, median, model_variance
+from ztfpsf.psf.rejection import Clipping, find_bad_stars, model_variance
 from ztfpsf.psf.results import EDM_TOLERANCE, sum_histories
 
 OPTIONS = gauss_newton.Options()

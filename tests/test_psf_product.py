@@ -89,6 +89,8 @@ def run(folder, model: str, optimiser: str = "gauss_newton", **changes) -> dict[
         "options": {},
         "settings": SETTINGS,
         "device": "cpu",
+        "dask_scheduler": None,
+        "threads": 1,
         "max_failed_fraction": 0.5,
     }
     fit_psf(**(arguments | paths | changes))

@@ -59,14 +59,14 @@ class Chunk(NamedTuple):
         return self.size.degree
 
 
-def measure_size(stamps: ImageStamps, degree: int) -> Size:
-    """Size that an image needs for a field polynomial of at most that degree."""
-    n_reserved = int(stamps.is_reserved.sum())
-    n_candidates = len(stamps.is_reserved) - n_reserved
+def measure_size(is_reserved: np.ndarray, size_px: int, degree: int) -> Size:
+    """Size that an image with these stars needs for a field polynomial of at most that degree."""
+    n_reserved = int(is_reserved.sum())
+    n_candidates = len(is_reserved) - n_reserved
     return Size(
         padded_size(n_candidates),
         padded_size(n_reserved) if n_reserved else 0,
-        stamps.data.shape[-1],
+        size_px,
         choose_degree(degree, n_candidates),
     )
 
@@ -75,7 +75,8 @@ def make_chunk(
     model: Any, stamps: Sequence[ImageStamps], settings: FitSettings, n_images: int
 ) -> Chunk:
     """Stack images of one size, and repeat the last one until there are `n_images`."""
-    size = measure_size(stamps[0], settings.degree)
+    first = stamps[0]
+    size = measure_size(first.is_reserved, first.data.shape[-1], settings.degree)
     places = [_find_places(image, size) for image in stamps]
     filled = [_fill(image, place, size) for image, place in zip(stamps, places, strict=True)]
     filled += filled[-1:] * (n_images - len(filled))
@@ -94,8 +95,9 @@ def _find_places(stamps: ImageStamps, size: Size) -> np.ndarray:
 def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:
     """One image with its stars at their places."""
 
-    def filled(values: np.ndarray, blank: float | bool = 0.0) -> np.ndarray:
-        out = np.full((size.n_candidates + size.n_reserved, *values.shape[1:]), blank)
+    def filled(values: np.ndarray, blank: float = 0.0) -> np.ndarray:
+        shape = (size.n_candidates + size.n_reserved, *values.shape[1:])
+        out = np.full(shape, blank, values.dtype)
         out[place] = values
         return out
 
@@ -104,9 +106,9 @@ def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:
     position = np.stack([stamps.x_px, stamps.y_px], axis=1) - corner - half
     image = Image(
         filled(stamps.data),
-        filled(stamps.good, False),
+        filled(stamps.good),
         filled(stamps.sky_adu),
-        filled(~stamps.is_reserved, False),
+        filled(~stamps.is_reserved),
         np.float64(stamps.gain),
         np.float64(stamps.read_noise_electron),
     )
@@ -115,7 +117,7 @@ def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:
         filled(stamps.variance, 1.0),
         filled(position),
         filled(star_basis(stamps, size.degree)),
-        filled(np.ones(len(place), bool), False),
+        filled(np.ones(len(place), bool)),
     )
 
 

@@ -92,14 +92,10 @@ def fit_images(
     fits = iter([])
     if fitted:
         fits = iter(_fit_chunk(make_chunk(model, fitted, settings, n_images), optimiser, options))
-    return [
-        next(fits) if n >= FEWEST_STARS else InputError(explain_too_few(n)) for n in counts
-    ]
+    return [next(fits) if n >= FEWEST_STARS else InputError(explain_too_few(n)) for n in counts]
 
 
-def _fit_chunk(
-    chunk: Chunk, optimiser: ModuleType, options: tuple
-) -> list[ImageFit | InputError]:
+def _fit_chunk(chunk: Chunk, optimiser: ModuleType, options: tuple) -> list[ImageFit | InputError]:
     cleaned = clean(chunk)
     use = cleaned.is_fitted(chunk)
     fewest = np.minimum(cleaned.fewest, use.sum(axis=1))
@@ -118,9 +114,7 @@ def _fit_chunk(
     ]
 
 
-def _fit_all_stars(
-    chunk: Chunk, cleaned: Cleaned, use: np.ndarray, fitted: Fitted
-) -> StarFits:
+def _fit_all_stars(chunk: Chunk, cleaned: Cleaned, use: np.ndarray, fitted: Fitted) -> StarFits:
     """Fitted stars as the fit left them, the others in its PSF."""
     model, stack, batch = chunk.model, chunk.stack, chunk.settings.batch
     best = Parameters(
@@ -145,15 +139,11 @@ def _fit_all_stars(
     )
     models = draw(model, star, shapes, chunk.size.size_px, batch.stars)
     quality = _measure(stack.image, cleaned.kept, models, star)
-    return StarFits(
-        *(np.asarray(part) for part in (star, errors, shapes[..., :n_shape], *quality))
-    )
+    return StarFits(*(np.asarray(part) for part in (star, errors, shapes[..., :n_shape], *quality)))
 
 
 @jax.jit
-def _measure(
-    image: Image, kept: Kept, models: Array, star: Array
-) -> tuple[Array, Array, Array]:
+def _measure(image: Image, kept: Kept, models: Array, star: Array) -> tuple[Array, Array, Array]:
     """chi2, number of pixels and core chi2 of all stars, (p, n)."""
 
     def measure_one(image: Image, kept: Kept, models: Array, star: Array) -> tuple[Array, ...]:

@@ -1,6 +1,7 @@
 """The PSF of an image as a product: a FITS file, and an object that draws it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.io import write_fits
 from ztfpsf.psf.flux import FluxRange, grid_basis
 from ztfpsf.psf.grid import Grid, add_grid, get_grid
+from ztfpsf.psf.image import padded_size
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.problem import field_basis
 
@@ -71,8 +73,6 @@ class Psf(NamedTuple):
         """
         import jax
 
-        from ztfpsf.psf.problem import star_psf
-
         if size_px < 1 or size_px % 2 == 0:
             raise InputError(f"size_px is {size_px}; a stamp has an odd number of pixels.")
         nearest = np.floor(np.array([x_px, y_px]) + 0.5)
@@ -80,7 +80,7 @@ class Psf(NamedTuple):
             offset = np.array([x_px, y_px]) - nearest
             flux = None if flux_adu is None else np.array([flux_adu])
             shape = self.shapes(np.array([x_px]), np.array([y_px]), flux)[0]
-            return np.asarray(star_psf(self.model, offset, shape, size_px))
+            return np.asarray(_drawer()(self.model, offset, shape, size_px))
 
     def describe(self, x_px: float, y_px: float) -> dict[str, tuple[float, float]]:
         """Value and error of every shape parameter in the field's terms at a position."""
@@ -101,22 +101,44 @@ def propagate(coefficients_covariance: np.ndarray, basis: np.ndarray) -> np.ndar
     return np.einsum("nb,kblc,nc->nkl", basis, blocks, basis, optimize=True)
 
 
+@cache
+def _describer() -> Callable:
+    """Description of shapes (n, K) and its derivative, compiled once per model."""
+    import jax
+    import jax.numpy as jnp
+
+    @partial(jax.jit, static_argnums=0)
+    def evaluate(model: Any, shapes: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def describe(vector: jax.Array) -> jax.Array:
+            return jnp.stack(list(model.describe(model.Shape(*vector))))
+
+        return jax.vmap(describe)(shapes), jax.vmap(jax.jacfwd(describe))(shapes)
+
+    return evaluate
+
+
+@cache
+def _drawer() -> Callable:
+    """`star_psf`, compiled once per model and size."""
+    import jax
+
+    from ztfpsf.psf.problem import star_psf
+
+    return jax.jit(star_psf, static_argnums=(0, 3))
+
+
 def describe_shapes(
     model: Any, shape: np.ndarray, covariance: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Shapes (n, K) in the field's terms with errors by linear propagation, each (n,) by name."""
     import jax
-    import jax.numpy as jnp
 
-    def describe(vector: jax.Array) -> jax.Array:
-        return jnp.stack(list(model.describe(model.Shape(*vector))))
-
-    @jax.jit
-    def evaluate(shapes: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vmap(describe)(shapes), jax.vmap(jax.jacfwd(describe))(shapes)
-
+    # One star more often than not, else a few hundred: two sizes to compile.
+    size = 1 if len(shape) == 1 else padded_size(len(shape))
+    padded = np.concatenate([shape, np.repeat(shape[:1], size - len(shape), axis=0)])
     with jax.enable_x64(True):
-        value, jacobian = (np.asarray(part) for part in evaluate(np.asarray(shape, float)))
+        found = _describer()(model, padded.astype(float))
+    value, jacobian = (np.asarray(part)[: len(shape)] for part in found)
     variance = np.einsum("ndk,nkl,ndl->nd", jacobian, covariance, jacobian)
     error = np.sqrt(np.maximum(variance, 0.0))
     names = model.describe(model.Shape(*shape[:1].T))._fields

@@ -84,9 +84,7 @@ class StarFits(NamedTuple):
     core_chi2: np.ndarray  # (p, n)
 
 
-def read_fitted(
-    chunk: Chunk, use: np.ndarray, solution: Solution, judgement: Judgement
-) -> Fitted:
+def read_fitted(chunk: Chunk, use: np.ndarray, solution: Solution, judgement: Judgement) -> Fitted:
     """The solution of the problems of a chunk, image by image."""
     p, c = chunk.n_images, chunk.size.n_candidates
     basis = np.asarray(chunk.stack.basis)[:, :c]

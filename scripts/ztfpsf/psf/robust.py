@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.arrow import normal_equations
-from ztfpsf.psf.chunk import Chunk, Stack, draw, list_rows, local_shapes, make_problem, refit
+from ztfpsf.psf.chunk import Chunk, draw, list_rows, local_shapes, make_problem, refit
 from ztfpsf.psf.evidence import START_PRECISION, update_precision
 from ztfpsf.psf.flux import FluxRange, grid_basis, measure_flux_range
 from ztfpsf.psf.grid import get_base, get_grid, make_modes
@@ -123,9 +123,7 @@ def _reject(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
     shapes = local_shapes(chunk.model, chunk.stack, cleaned.best, cleaned.grid)
     rows = list_rows(np.asarray(chunk.stack.is_star) & ~cleaned.is_fitted(chunk))
     batch, model, size_px = chunk.settings.batch, chunk.model, chunk.size.size_px
-    star = refit(
-        model, chunk.stack, cleaned.best.star, shapes, cleaned.weight, rows, batch.stars
-    )
+    star = refit(model, chunk.stack, cleaned.best.star, shapes, cleaned.weight, rows, batch.stars)
     models = draw(model, star, shapes, size_px, batch.stars)
     kept = _reject_all(chunk.stack.image, models, star, chunk.settings.clipping, batch.problems)
     return cleaned._replace(best=cleaned.best._replace(star=star), kept=kept)
@@ -156,7 +154,9 @@ def _begin_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
             for b, s, scale in zip(basis, star, ranges, strict=True)
         ]
     )
-    modes = np.stack([_make_modes(chunk, i, np.asarray(cleaned.best.shape[i])) for i in range(len(star))])
+    modes = np.stack(
+        [_make_modes(chunk, i, np.asarray(cleaned.best.shape[i])) for i in range(len(star))]
+    )
     p, _, n_terms = terms.shape
     grid = GridTerms(terms, modes, np.full((p, n_terms), START_PRECISION))
     shape = cleaned.best.shape
@@ -164,9 +164,7 @@ def _begin_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
         get_base(chunk.model), shape.shape[2]
     )
     none = jnp.zeros((p, modes.shape[2], n_terms))
-    start = cleaned.start._replace(
-        shape=jnp.where(settled, shape, cleaned.start.shape), grid=none
-    )
+    start = cleaned.start._replace(shape=jnp.where(settled, shape, cleaned.start.shape), grid=none)
     return cleaned._replace(
         start=start,
         best=cleaned.best._replace(grid=none),
@@ -202,9 +200,7 @@ def _weigh_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
         if fewest >= FEWEST_STARS:
             stars, start = jax.tree.map(lambda leaf, i=i: leaf[i], (problem.stars, problem.start))
             normal = _normal(chunk.model, start, stars, problem.batch)
-            found = update_precision(
-                jax.tree.map(np.asarray, normal), start, precision[i], groups
-            )
+            found = update_precision(jax.tree.map(np.asarray, normal), start, precision[i], groups)
             precision[i], n_effective[i] = found
     grid = cleaned.grid._replace(precision=jnp.asarray(precision))
     return cleaned._replace(grid=grid, n_effective=n_effective)

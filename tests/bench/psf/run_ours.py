@@ -32,6 +32,8 @@ def fit(model: str, path_to_stamps: str, folder: Path) -> float:
         options=config["fit_psf"]["optimisers"]["gauss_newton"],
         settings=settings,
         device="cpu",
+        dask_scheduler=None,
+        threads=os.cpu_count(),
         max_failed_fraction=0.0,
     )
     return time.perf_counter() - started
