@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_psf_product import make_unit
+from units import make_unit
 from ztfpsf.errors import InputError
 from ztfpsf.psf import dask_cluster, runs
 from ztfpsf.psf.device import is_gpu

@@ -135,6 +135,24 @@ def test_period_masters_take_the_place_of_daily_ones(done) -> None:
     assert {f"{period}_bi_c13_bias.fits", f"{period}_zr_c13_flat.fits"} <= run.files
 
 
+def test_period_masters_of_one_night_are_those_of_the_night(done) -> None:
+    workflow, _ = done
+    changes = {"make_period_master": {"periods": ["20200901-20200930"], "min_frames": 1}}
+    folder = "results/make_period_master/20200901-20200930/ztfpsf_20200901-20200930_000000"
+    periods = {"bias": f"{folder}_bi_c13_bias.fits", "flat": f"{folder}_zr_c13_flat.fits"}
+    run = workflow.run(*options(workflow, **changes), targets=list(periods.values()))
+    assert run.returncode == 0, run.text
+    assert run.jobs["make_period_master"] == 2, run.text
+    for kind, path in periods.items():
+        with (
+            open_master(workflow.directory / path, kind, 13) as period,
+            open_master(workflow.directory / MASTERS[kind], kind, 13) as night,
+        ):
+            rows = [master.rows(2, 0, NY) for master in (period, night)]
+        np.testing.assert_allclose(*rows, rtol=1e-5)
+        assert np.isfinite(rows[0]).mean() > 0.98
+
+
 def without_hdu(hdus: fits.HDUList) -> None:
     del hdus[3]
 

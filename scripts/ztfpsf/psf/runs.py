@@ -26,7 +26,7 @@ from ztfpsf.psf.grid import add_grid, get_grid
 from ztfpsf.psf.image import FitSettings
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.optimisers import get_optimiser
-from ztfpsf.psf.problem import count_terms
+from ztfpsf.psf.problem import Batch, count_terms
 from ztfpsf.psf.results import ImageFit
 from ztfpsf.stamps import StampsFile, open_stamps
 
@@ -34,7 +34,8 @@ logger = logging.getLogger("ztfpsf")
 
 CHUNK_SIZES = (1, 4, 16, 64, 256)  # few sizes mean few compilations
 CPU_CHUNK = 4  # more gain nothing where nothing waits for a launch
-STARS_AT_ONCE = 64
+# Stars whose pixels are evaluated together: few stay in a processor's cache, many fill a GPU.
+STARS_AT_ONCE, GPU_STARS = 64, 4096
 MEMORY_FRACTION = 0.5  # of the device's, for one chunk
 
 
@@ -119,6 +120,13 @@ def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     return 8 * (pixels + nodes + normal)
 
 
+def choose_batch(device: jax.Device, n_images: int) -> Batch:
+    """How much of a chunk is worked on at once."""
+    if device.platform == "cpu":
+        return Batch(STARS_AT_ONCE, 1)
+    return Batch(max(STARS_AT_ONCE, GPU_STARS // n_images), n_images)
+
+
 @cache
 def _free_devices(platform: str) -> Queue:
     """The devices of this process that compute nothing at present."""
@@ -147,9 +155,7 @@ def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str
     read = [file.read(image) for image in plan.images]
     stamps = [tables.make_stamps(part) for part in read]
     with _one_device() as device, compile_clock() as clock:
-        at_once = 1 if device.platform == "cpu" else plan.n_images
-        batch = request.settings.batch._replace(stars=STARS_AT_ONCE, problems=at_once)
-        settings = request.settings._replace(batch=batch)
+        settings = request.settings._replace(batch=choose_batch(device, plan.n_images))
         options = optimiser.Options(**request.options)
         fits = fit_images(model, optimiser, options, stamps, settings, plan.n_images)
     extra = {"device": device_name, "compile_seconds": clock.compile_s / len(stamps)}
