@@ -167,7 +167,8 @@ def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str
                 tables.make_star_table(part.stars, model, image_stamps, fit),
                 tables.make_history(image, fit),
                 tables.make_image_row(psf, image_stamps, fit) | extra,
-                psf,
+                # No module can be sent to another process.
+                psf._replace(model=None),
             )
         else:
             outcomes[image] = InputError(f"{image}: {fit}")
@@ -197,7 +198,13 @@ def fit_all(
         finally:
             for future in running:
                 future.cancel()
-    return {image: outcomes[image] for image in images.index}
+    return {image: _with_model(outcomes[image], request) for image in images.index}
+
+
+def _with_model(outcome: Outcome, request: Request) -> Outcome:
+    if isinstance(outcome, InputError):
+        return outcome
+    return outcome._replace(psf=outcome.psf._replace(model=request.full_model()))
 
 
 class Progress:
