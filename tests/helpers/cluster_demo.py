@@ -16,8 +16,10 @@ from quadrants import make_scene, write_scene
 from workflow_copy import EXPOSURE, TWO_FITS, Workflow, copy_workflow
 
 UNIT = f"{EXPOSURE}_c13_o"
+# The V100s of the test are none: a job that is handed one would stop for want of it.
 CONFIG = f"""
 unit: ccd
+device: cpu
 cut_stamps: {{size_px: 15}}
 {TWO_FITS}"""
 PROFILES = ("--profile", "profiles/ccin2p3", "--profile", "profiles/test-slurm")
