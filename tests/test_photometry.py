@@ -20,7 +20,7 @@ from ztfpsf.photometry.fit import Settings
 from ztfpsf.photometry.flags import Flag
 from ztfpsf.photometry.frame import make_frame
 from ztfpsf.photometry.groups import MAX_GROUP, Overlaps, find_overlaps, find_reach
-from ztfpsf.photometry.light import Light, draw_light
+from ztfpsf.photometry.light import Light, draw_light, redraw
 from ztfpsf.photometry.normal import Normal, hold, invert
 from ztfpsf.stars.images import measure_sky
 
@@ -334,6 +334,7 @@ def make_equations(position: np.ndarray) -> tuple[Evaluation, Overlaps, Light]:
     light = draw_light(make_psf("x"), frame, position, 15)
     overlaps = find_overlaps(position, 5.0)
     flux = np.full(len(position), 5000.0)
+    redraw(light, make_psf("x"), position, flux, np.ones(len(position), bool))
     stamps = cut_stamps(frame, light.pixel)
     return evaluate(frame, stamps, overlaps, light, flux), overlaps, light
 

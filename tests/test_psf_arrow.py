@@ -40,9 +40,7 @@ def problem(request):
     start = start._replace(shape=shape)
     if get_grid(model) is None:
         return model, stars, start
-    nodes = np.meshgrid(GRID.nodes_px, GRID.nodes_px)
-    profile = np.asarray(model.profile(*nodes, model.Shape(*start.shape[:, 0])))
-    modes = jnp.asarray(make_modes(GRID, profile, 2.0))
+    modes = jnp.asarray(make_modes(model, start.shape[:, 0]))
     terms = GridTerms(jnp.asarray(basis[:, :2]), modes, jnp.array([30.0, 300.0]))
     grid = jnp.asarray(rng.normal(0, 0.05, (GRID.n_modes, 2)))
     return model, stars._replace(grid=terms), start._replace(grid=grid)

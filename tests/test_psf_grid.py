@@ -11,7 +11,7 @@ from ztfpsf.psf import grid as grids
 from ztfpsf.psf.fit import fit_image
 from ztfpsf.psf.grid import Grid, add_grid
 from ztfpsf.psf.image import FitSettings, GridSettings, ImageStamps
-from ztfpsf.psf.models import get_model
+from ztfpsf.psf.models import gaussian, get_model
 from ztfpsf.psf.optimisers import gauss_newton
 from ztfpsf.psf.problem import star_psf
 from ztfpsf.psf.results import ImageFit
@@ -89,12 +89,19 @@ def test_band_is_the_normal_matrix_of_the_nodes() -> None:
     np.testing.assert_allclose(grids.dense(SMALL, band[None])[0], expected, atol=1e-12)
 
 
-def test_modes_have_no_flux_and_no_centroid() -> None:
-    x, y = np.meshgrid(SMALL.nodes_px, SMALL.nodes_px)
-    modes = grids.make_modes(SMALL, np.exp(-0.5 * (x**2 + y**2)), grids.FWHM_PER_SIGMA)
-    window = np.exp(-0.5 * (x**2 + y**2)).ravel()
-    for kept in (np.ones(x.size), window * x.ravel(), window * y.ravel()):
-        np.testing.assert_allclose(kept @ modes, 0.0, atol=1e-10)
+def test_modes_have_no_flux_no_centroid_no_size_and_no_ellipticity() -> None:
+    x, y = (axis.ravel() for axis in np.meshgrid(SMALL.nodes_px, SMALL.nodes_px))
+    # A profile that, integrated over the pixel, is a Gaussian of sigma 1 px.
+    fwhm_px = np.sqrt(grids.FWHM_PER_SIGMA**2 - grids.PIXEL_FWHM_PX**2)
+    model = grids.Gridded(gaussian, SMALL)
+    modes = grids.make_modes(model, np.array([np.log(fwhm_px), 0.0, 0.0]))
+    light = np.exp(-0.5 * (x**2 + y**2))
+    weight = np.maximum(light, grids.FAINTEST) ** -0.5
+    size = weight * light * (x**2 + y**2 - 2.0)
+    shapes = (size, weight * light * (x**2 - y**2), weight * light * x * y)
+    for held in (np.ones(x.size), light * x, light * y, *shapes):
+        np.testing.assert_allclose(held @ modes, 0.0, atol=1e-10)
+    assert np.linalg.norm((x**4 * light) @ modes) > 1e-3
 
 
 def test_kolmogorov_is_learnt_from_the_stars(isolated) -> None:

@@ -137,7 +137,7 @@ def test_period_masters_take_the_place_of_daily_ones(done) -> None:
 
 def test_period_masters_of_one_night_are_those_of_the_night(done) -> None:
     workflow, _ = done
-    changes = {"make_period_master": {"periods": ["20200901-20200930"], "min_frames": 1}}
+    changes = {"make_period_master": {"periods": ["20200901-20200930"]}}
     folder = "results/make_period_master/20200901-20200930/ztfpsf_20200901-20200930_000000"
     periods = {"bias": f"{folder}_bi_c13_bias.fits", "flat": f"{folder}_zr_c13_flat.fits"}
     run = workflow.run(*options(workflow, **changes), targets=list(periods.values()))

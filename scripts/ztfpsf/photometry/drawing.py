@@ -44,19 +44,27 @@ def _draw_with_slopes(model: Any, offsets: Array, shapes: Array, size_px: int) -
 
 
 def draw_psfs(
-    psf: Psf, position_px: np.ndarray, flux_adu: np.ndarray, centre_px: np.ndarray, size_px: int
+    psf: Psf,
+    position_px: np.ndarray,
+    flux_adu: np.ndarray | None,
+    centre_px: np.ndarray,
+    size_px: int,
 ) -> np.ndarray:
     """PSFs of flux 1 on windows around central pixels.
 
-    `position_px`: (n, 2) x and y; `flux_adu`: (n,) for PSFs that change with it; `centre_px`:
-    (n, 2) integers, about a pixel away at most. Returns (n, S, S) float32.
+    `position_px`: (n, 2) x and y; `flux_adu`: (n,) for PSFs that change with it, None for
+    the typical flux; `centre_px`: (n, 2) integers, about a pixel away at most. Returns (n, S, S) float32.
     """
     shape = (size_px, size_px)
     return _in_chunks(_draw, psf, position_px, flux_adu, centre_px, size_px, shape)
 
 
 def draw_psfs_with_slopes(
-    psf: Psf, position_px: np.ndarray, flux_adu: np.ndarray, centre_px: np.ndarray, size_px: int
+    psf: Psf,
+    position_px: np.ndarray,
+    flux_adu: np.ndarray | None,
+    centre_px: np.ndarray,
+    size_px: int,
 ) -> np.ndarray:
     """As draw_psfs, and the derivatives by x and y: (n, 3, S, S) float32."""
     shape = (3, size_px, size_px)
@@ -67,7 +75,7 @@ def _in_chunks(
     draw: Callable[..., Array],
     psf: Psf,
     position_px: np.ndarray,
-    flux_adu: np.ndarray,
+    flux_adu: np.ndarray | None,
     centre_px: np.ndarray,
     size_px: int,
     shape: tuple[int, ...],
@@ -80,7 +88,8 @@ def _in_chunks(
         # The last chunk repeats the last star.
         take = np.minimum(np.arange(start, start + CHUNK), n - 1)
         # Shapes of this chunk only: with a pixel grid they hold hundreds of numbers per star.
-        shapes = psf.shapes(*position_px[take].T, flux_adu[take])
+        flux = None if flux_adu is None else flux_adu[take]
+        shapes = psf.shapes(*position_px[take].T, flux)
         chunk = draw(psf.model, offsets[take], shapes, size_px)
         drawn[start : start + CHUNK] = np.asarray(chunk)[: n - start]
 

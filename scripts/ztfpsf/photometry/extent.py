@@ -29,8 +29,7 @@ def measure_extent(psf: Psf, size_px: int) -> Extent:
     """`size_px`: width of the stamps."""
     sizes = window_sizes(size_px)
     centre = np.array([[psf.nx // 2, psf.ny // 2]])
-    flux = np.array([psf.grid.flux_range.typical if psf.grid else 1.0])
-    widest = draw_psfs(psf, centre.astype(float), flux, centre, sizes[-1])[0]
+    widest = draw_psfs(psf, centre.astype(float), None, centre, sizes[-1])[0]
     middle, half = sizes[-1] // 2, size_px // 2
     stamp = widest[middle - half : middle + half + 1, middle - half : middle + half + 1]
     return Extent(

@@ -70,11 +70,11 @@ def measure_stars(psf: Psf, frame: Frame, places: Places, settings: Settings) ->
     light = draw_light(psf, frame, places.start_px, settings.size_px)
     stamps = cut_stamps(frame, light.pixel)
     state = _start(places)
-    # Fluxes alone at first, and again when bright stars are seen as far out as they reach.
+    # Fluxes alone at first, and again when each star is drawn for its flux and bright ones are seen
+    # as far out as they reach.
     state = _add_fluxes(state, frame, stamps, overlaps, light)
     noise = _typical_noise(stamps, frame.gain)
-    if psf.grid and psf.grid.flux_terms:
-        redraw(light, psf, places.start_px, state.flux, np.ones_like(state.is_free))
+    redraw(light, psf, places.start_px, state.flux, np.ones_like(state.is_free))
     light = add_outskirts(light, psf, frame, extent, places.start_px, state.flux, noise)
     state = _add_fluxes(state, frame, stamps, overlaps, light)
     for n_passes in range(1, MAX_PASSES + 1):

@@ -35,15 +35,11 @@ class Light(NamedTuple):
 
 
 def draw_light(psf: Psf, frame: Frame, position_px: np.ndarray, size_px: int) -> Light:
-    """The stamps of the stars at (n, 2), as those of typical flux."""
+    """The stamps of the stars at (n, 2), as those of typical flux, without derivatives."""
     centre = np.floor(position_px + 0.5).astype(int)
-    flux = np.full(len(centre), psf.grid.flux_range.typical if psf.grid else 1.0)
-    return Light(
-        centre,
-        find_pixels(frame, centre, size_px),
-        draw_psfs_with_slopes(psf, position_px, flux, centre, size_px),
-        (),
-    )
+    drawn = np.zeros((len(centre), 3, size_px, size_px), np.float32)
+    drawn[:, 0] = draw_psfs(psf, position_px, None, centre, size_px)
+    return Light(centre, find_pixels(frame, centre, size_px), drawn, ())
 
 
 def redraw(

@@ -151,16 +151,6 @@ def normal_equations(model: Any, parameters: Parameters, stars: Stars, batch: in
     )
 
 
-def without_profile(normal: Normal, n_profile: int) -> Normal:
-    """The same equations with the first `n_profile` coefficients, the profile's, held."""
-    free = np.where(np.arange(len(normal.shape_gradient)) >= n_profile, 1.0, 0.0)
-    return normal._replace(
-        border=normal.border * free,
-        corner=normal.corner * free[:, None] * free,
-        shape_gradient=normal.shape_gradient * free,
-    )
-
-
 def flatten(parameters: Parameters) -> Array:
     """Shape and grid coefficients in the order of the normal equations, (m,)."""
     if parameters.grid is None:

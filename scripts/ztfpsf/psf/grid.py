@@ -10,13 +10,16 @@ The node values are a Gaussian process: smooth over about three nodes, and the s
 the profile. U holds its strongest modes, so that some hundred coefficients z of unit prior
 variance (times 1 / precision, which the stars decide: ztfpsf.psf.evidence) stand for all nodes.
 The residual has no flux, so that the integral over the plane is 1, and no centroid in a Gaussian
-window of the star's width, so that (x, y) is the centroid that adaptive moments measure.
+window of the star's width, so that (x, y) is the centroid that adaptive moments measure. Nor has it
+a part along the derivatives of the profile by what varies over the field, size and ellipticity:
+these are the profile's, and the fit of both together is well conditioned.
 """
 
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -26,6 +29,8 @@ from ztfpsf.psf.pixels import offsets
 REACH = 3  # nodes further apart than this share no pixel
 ROUGHNESS = 0.01  # curvature against amplitude in the prior: correlated over ~3 nodes
 ENVELOPE = 0.75  # the prior's amplitude goes as the profile to this power
+FAINTEST = 0.02  # of the peak: where the sky decides the weight of a pixel
+PIXEL_FWHM_PX = 0.68  # that of a Gaussian with the pixel's variance
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
@@ -177,17 +182,31 @@ def dense(grid: Grid, bands: Array) -> Array:
     return matrix
 
 
-def make_modes(grid: Grid, profile: np.ndarray, fwhm_px: float) -> np.ndarray:
+def make_modes(model: Gridded, shape: np.ndarray) -> np.ndarray:
     """Modes U of the prior, (nodes, n_modes): node values of unit coefficients.
 
-    `profile`: (width, width) surface brightness of a typical star at the nodes, px^-2.
+    `shape`: (K,) that of a typical star.
     """
-    positive = np.maximum(profile.ravel(), 1e-12 * profile.max())
-    amplitude = profile.max() * (positive / profile.max()) ** ENVELOPE
-    x, y = (axis.ravel() for axis in np.meshgrid(grid.nodes_px, grid.nodes_px))
+    grid, base = model.grid, model.base
+    dx, dy = np.meshgrid(grid.nodes_px, grid.nodes_px)
+    # The prior is for what is seen: a profile narrower than the pixel looks as wide as it.
+    fwhm_px = float(np.hypot(np.exp(base.Shape(*shape).ln_fwhm), PIXEL_FWHM_PX))
+    seen = jnp.asarray([*base.Shape(*shape)._replace(ln_fwhm=np.log(fwhm_px))], float)
+
+    def profile(values: Array) -> Array:
+        return base.profile(dx, dy, base.Shape(*values)).ravel()
+
+    light = np.asarray(profile(seen))
+    relative = np.maximum(light / light.max(), 1e-12)
+    varying = [name not in getattr(base, "CONSTANT", ()) for name in base.Shape._fields]
+    tangents = np.asarray(jax.jacfwd(profile)(seen)).T[varying]
+    # Between the weights of faint stars, all pixels alike, and of bright ones, the inverse light.
+    weight = np.maximum(relative, FAINTEST) ** -0.5
+    x, y = dx.ravel(), dy.ravel()
     window = np.exp(-0.5 * (x**2 + y**2) / (fwhm_px / FWHM_PER_SIGMA) ** 2)
-    kept = np.linalg.qr(np.stack([np.ones_like(x), window * x, window * y], axis=1))[0]
-    root = amplitude[:, None] * _smooth_root(grid)
+    held = np.stack([np.ones_like(x), window * x, window * y, *(weight * tangents)], axis=1)
+    kept = np.linalg.qr(held)[0]
+    root = (light.max() * relative**ENVELOPE)[:, None] * _smooth_root(grid)
     root -= kept @ (kept.T @ root)
     variance, mode = np.linalg.eigh(root @ root.T)
     strongest = slice(-1, -1 - grid.n_modes, -1)

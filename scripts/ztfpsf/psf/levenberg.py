@@ -26,15 +26,12 @@ def minimise(
     start: Any,
     niter: int,
     tolerance: float,
-    refine: Callable[[Any], Any] | None = None,
 ) -> State:
     """Minimise chi2 of one problem; traceable and batchable by JAX.
 
     `evaluate(parameters)` gives the normal equations with a field `chi2`; `solve(normal, damping)`
     a step with fields `parameters` and `chi2_decrease`. Ends when the next step is expected to
     lower chi2 by less than `tolerance`, after `niter` steps, or when no damping yields a decrease.
-    `refine(parameters)` may improve a step before it is judged: where the valley of chi2 is
-    narrow and bent, it brings the linear parameters back to its floor.
     """
 
     def is_running(state: State) -> Array:
@@ -46,8 +43,6 @@ def minimise(
 
     def step(state: State) -> State:
         candidate = jax.tree.map(jnp.add, state.parameters, state.proposal.parameters)
-        if refine is not None:
-            candidate = refine(candidate)
         normal = evaluate(candidate)
         gain = (state.normal.chi2 - normal.chi2) / state.proposal.chi2_decrease
         # A NaN gain fails the comparison and is rejected like an increase of chi2.

@@ -26,17 +26,15 @@ from ztfpsf.psf.problem import (
     Stars,
     count_terms,
     field_basis,
-    free_coefficients,
 )
 from ztfpsf.psf.rejection import Clipping, Image, Kept, has_enough_pixels, reject
 from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
 
 FEWEST_STARS = 3
-PROFILE_STEPS = 30  # of a round; most need a few
-PROFILE_TOLERANCE = 1.0  # of chi2: enough to see what is no star
-GRID_STEPS = 6  # the final fit has as many as it needs
+PROFILE_STEPS = 12  # of a round; most need a few
+GRID_STEPS = 4  # the final fit has as many as it needs
+ROUND_TOLERANCE = 0.1  # of chi2 per star, when a round ends
 GRID_ROUNDS = 2
-PIXEL_FWHM_PX = 0.68  # that of a Gaussian with the pixel's variance
 
 
 class Cleaned(NamedTuple):
@@ -101,9 +99,9 @@ def _fit_round(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
     """The best shape (and grid) with the present weights."""
     use = cleaned.is_fitted(chunk)
     problem = make_problem(chunk, use, cleaned.weight, cleaned.best, cleaned.grid)
-    options = gauss_newton.Options(PROFILE_STEPS, PROFILE_TOLERANCE)
-    if cleaned.grid is not None:
-        options = gauss_newton.Options(niter=GRID_STEPS)
+    steps = PROFILE_STEPS if cleaned.grid is None else GRID_STEPS
+    # The size of the chunk, not the number of stars: compiled once for all images of it.
+    options = gauss_newton.Options(steps, ROUND_TOLERANCE * chunk.size.n_candidates)
     found = gauss_newton.solve(problem, options).parameters
     star = _replace_used(cleaned.best.star, cleaned.start.star, found.star, use)
     fewest = np.minimum(cleaned.fewest, use.sum(axis=1))
@@ -139,7 +137,7 @@ def _reject_all(
 
 
 def _begin_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
-    """The terms of the grid: modes from the profile at the image's centre, flux from its fit."""
+    """The terms of the grid, which starts from 0 around the best profile alone."""
     settings = chunk.settings.grid
     use, star, basis = (
         np.asarray(array)
@@ -159,15 +157,11 @@ def _begin_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
     )
     p, _, n_terms = terms.shape
     grid = GridTerms(terms, modes, np.full((p, n_terms), START_PRECISION))
-    shape = cleaned.best.shape
-    settled = free_coefficients(chunk.model, shape.shape[2]) < free_coefficients(
-        get_base(chunk.model), shape.shape[2]
-    )
     none = jnp.zeros((p, modes.shape[2], n_terms))
-    start = cleaned.start._replace(shape=jnp.where(settled, shape, cleaned.start.shape), grid=none)
+    start = cleaned.best._replace(grid=none)
     return cleaned._replace(
         start=start,
-        best=cleaned.best._replace(grid=none),
+        best=start,
         grid=jax.tree.map(jnp.asarray, grid),
         flux_ranges=ranges,
     )
@@ -178,13 +172,7 @@ def _make_modes(chunk: Chunk, number: int, coefficients: np.ndarray) -> np.ndarr
     stamps = chunk.stamps[min(number, len(chunk.stamps) - 1)]
     middle = ([0.5 * (stamps.nx - 1)], [0.5 * (stamps.ny - 1)])
     centre = coefficients @ field_basis(*middle, stamps.nx, stamps.ny, chunk.degree)[0]
-    grid = get_grid(chunk.model)
-    shape = chunk.model.Shape(*centre)
-    dx, dy = np.meshgrid(grid.nodes_px, grid.nodes_px)
-    # The prior is for what is seen: a profile narrower than the pixel looks as wide as it.
-    fwhm_px = float(np.hypot(np.exp(shape.ln_fwhm), PIXEL_FWHM_PX))
-    seen = shape._replace(ln_fwhm=np.log(fwhm_px))
-    return make_modes(grid, np.asarray(chunk.model.profile(dx, dy, seen)), fwhm_px)
+    return make_modes(chunk.model, centre)
 
 
 def _weigh_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:

@@ -5,30 +5,35 @@
 Turbulence makes wings that fall as r^-11/3 at large radii and slightly steeper where stars of a
 stamp show them (Roddier 1981, Progress in Optics 19, 281; Racine 1996, PASP 108, 699), whatever
 the core looks like. A Moffat alone takes alpha from the core; extrapolated, it misses 1 to 2 % of
-the light. Both parts share the half-maximum ellipse; alpha and w are the same over the field.
+the light. Both parts share the half-maximum ellipse; alpha > 2 and 0 < w < 1, so that neither part
+is negative or falls more slowly than the wing, are the same over the field.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.nn import sigmoid
 
 from ztfpsf.psf.models import moffat
+from ztfpsf.psf.models._elliptical import radius_squared
 
-WING_ALPHA = 2.0
+WING_HALF = np.sqrt(2.0) - 1.0  # 2^(1/alpha) - 1
+START_LOGIT_WING = -2.2
 # The same for all stars of an image: polynomial terms beyond the first stay 0.
-CONSTANT = ("ln_alpha_minus_1", "wing")
+CONSTANT = ("ln_alpha_minus_2", "logit_wing")
 # Found with the profile alone and then kept: with a grid, many exponents would do as well.
-SETTLED = ("ln_alpha_minus_1",)
-# Mean and sigma of Gaussian priors: alpha means nothing when the wing is all there is, and the wing
-# nothing when alpha is its own exponent.
-PRIOR = {"ln_alpha_minus_1": (0.7, 1.0), "wing": (0.2, 0.2)}
+SETTLED = ("ln_alpha_minus_2",)
+# Mean and sigma of Gaussian priors: the wing means nothing when alpha is near its own exponent, and
+# alpha nothing when the wing is all there is.
+PRIOR = {"ln_alpha_minus_2": (0.5, 1.5), "logit_wing": (-1.4, 2.0)}
 
 
 class Shape(NamedTuple):
     ln_fwhm: Array  # ln(FWHM / px), geometric mean of the axes
-    ln_alpha_minus_1: Array
-    wing: Array  # part of the light in the wing component
+    ln_alpha_minus_2: Array
+    logit_wing: Array  # ln(w / (1 - w)), w the part of the light in the wing component
     e1: Array  # elongation along x
     e2: Array  # elongation along y = x
 
@@ -42,21 +47,23 @@ class Description(NamedTuple):
 
 
 def start(fwhm_px: float) -> Shape:
-    """A round Moffat profile."""
-    ln_fwhm, ln_alpha_minus_1, e1, e2 = moffat.start(fwhm_px)
-    return Shape(ln_fwhm, ln_alpha_minus_1, jnp.zeros(()), e1, e2)
+    """A round profile with alpha = 3 and a tenth of the light in the wing."""
+    zero = jnp.zeros(())
+    return Shape(jnp.log(fwhm_px), zero, jnp.asarray(START_LOGIT_WING), zero, zero)
 
 
 def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
-    core = moffat.Shape(shape.ln_fwhm, shape.ln_alpha_minus_1, shape.e1, shape.e2)
-    wing = core._replace(ln_alpha_minus_1=jnp.log(WING_ALPHA - 1.0))
-    return (1.0 - shape.wing) * moffat.profile(dx_px, dy_px, core) + (
-        shape.wing * moffat.profile(dx_px, dy_px, wing)
-    )
+    ln_alpha_minus_1 = jnp.log1p(jnp.exp(shape.ln_alpha_minus_2))
+    core = moffat.Shape(shape.ln_fwhm, ln_alpha_minus_1, shape.e1, shape.e2)
+    part = sigmoid(shape.logit_wing)
+    t = radius_squared(dx_px, dy_px, shape.ln_fwhm, shape.e1, shape.e2)
+    # Moffat with alpha = 2, without a logarithm and an exponential per pixel.
+    wing = 4.0 * WING_HALF / jnp.pi * jnp.exp(-2.0 * shape.ln_fwhm) / (1.0 + WING_HALF * t) ** 2
+    return (1.0 - part) * moffat.profile(dx_px, dy_px, core) + part * wing
 
 
 def describe(shape: Shape) -> Description:
     """FWHM, alpha of the core, light in the wing component and the two distortions."""
-    alpha = 1.0 + jnp.exp(shape.ln_alpha_minus_1)
-    return Description(jnp.exp(shape.ln_fwhm), alpha, shape.wing, shape.e1, shape.e2)
+    alpha = 2.0 + jnp.exp(shape.ln_alpha_minus_2)
+    return Description(jnp.exp(shape.ln_fwhm), alpha, sigmoid(shape.logit_wing), shape.e1, shape.e2)

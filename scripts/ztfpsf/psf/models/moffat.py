@@ -45,7 +45,7 @@ def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
     alpha, half = _half_maximum(shape.ln_alpha_minus_1)
     t = radius_squared(dx_px, dy_px, shape.ln_fwhm, shape.e1, shape.e2)
     peak = (alpha - 1.0) / jnp.pi * half * 4.0 * jnp.exp(-2.0 * shape.ln_fwhm)
-    return peak * jnp.exp(-alpha * jnp.log1p(half * t))
+    return peak * jnp.exp(-alpha * jnp.log(1.0 + half * t))
 
 
 def describe(shape: Shape) -> Description:

@@ -1,25 +1,22 @@
 """Gauss-Newton with Levenberg-Marquardt damping on the arrow structure: the default.
 
 A few steps of O(pixels) each from the start of `ztfpsf.psf.start`; more where the model is wrong.
-With a residual grid, the linear parameters follow the profile once more after each step, before
-chi2 is judged (the idea of Golub & Pereyra 1973): the valley of chi2 is narrow and bent.
 """
 
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from ztfpsf.psf import levenberg
-from ztfpsf.psf.arrow import Normal, normal_equations, without_profile
+from ztfpsf.psf.arrow import Normal, normal_equations
 from ztfpsf.psf.arrow import solve as solve_arrow
 from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars
 
 
 class Options(NamedTuple):
     niter: int = 50
-    tol: float = 1e-3  # ends when a step is expected to lower chi2 by less
+    tol: float = 5e-3  # ends when a step is expected to lower chi2 by less
 
 
 @partial(jax.jit, static_argnames=("model", "options", "batch"))
@@ -30,18 +27,12 @@ def _solve(model: Any, stars: Stars, start: Parameters, options: Options, batch:
         def evaluate(parameters: Parameters) -> Normal:
             return normal_equations(model, parameters, one_stars, batch.stars)
 
-        def hold_profile(parameters: Parameters) -> Parameters:
-            normal = without_profile(evaluate(parameters), parameters.shape.size)
-            step = solve_arrow(normal, jnp.zeros(()), parameters).parameters
-            return jax.tree.map(jnp.add, parameters, step)
-
         state = levenberg.minimise(
             evaluate,
             lambda normal, damping: solve_arrow(normal, damping, one_start),
             one_start,
             options.niter,
             options.tol,
-            None if one_start.grid is None else hold_profile,
         )
         return Solution(state.parameters, state.history, state.iteration)
 
