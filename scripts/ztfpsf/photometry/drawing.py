@@ -52,8 +52,9 @@ def draw_psfs(
 ) -> np.ndarray:
     """PSFs of flux 1 on windows around central pixels.
 
-    `position_px`: (n, 2) x and y; `flux_adu`: (n,) for PSFs that change with it, None for
-    the typical flux; `centre_px`: (n, 2) integers, about a pixel away at most. Returns (n, S, S) float32.
+    `position_px`: (n, 2) x and y; `flux_adu`: (n,) for PSFs that change with it, None for the
+    typical flux; `centre_px`: (n, 2) integers, about a pixel away at most. Returns (n, S, S)
+    float32.
     """
     shape = (size_px, size_px)
     return _in_chunks(_draw, psf, position_px, flux_adu, centre_px, size_px, shape)
