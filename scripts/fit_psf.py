@@ -1,5 +1,6 @@
 """Rule fit_psf: the PSF of every image of a unit, by one model and one optimiser."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,9 @@ def fit_psf(
         ),
     )
     file = open_stamps(path_to_stamps)
-    request = Request(path_to_stamps, model, optimiser, dict(options), fit_settings, device)
+    # Workers of a cluster have other working directories.
+    path = os.path.abspath(path_to_stamps)
+    request = Request(path, model, optimiser, dict(options), fit_settings, device)
     executor = connect(dask_scheduler) if dask_scheduler else None
     outcomes = fit_all(request, file, executor, threads)
 

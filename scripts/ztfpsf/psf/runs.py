@@ -100,7 +100,7 @@ def choose_chunk(n_images: int, largest: int) -> int:
 
 def largest_chunk(request: Request, file: StampsFile, device: jax.Device) -> int:
     """Images whose arrays fit into the memory of the device."""
-    if device.platform == "cpu":
+    if device.platform == "cpu" or file.stars.empty:
         return CPU_CHUNK
     n_stars = int(file.stars.groupby("image").size().max())
     memory = device.memory_stats()["bytes_limit"] * MEMORY_FRACTION
