@@ -5,11 +5,12 @@ next one, or writes the tables of the last.
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from queue import Queue
 from typing import Any, NamedTuple
 
@@ -147,10 +148,16 @@ def _one_device() -> Iterator[jax.Device]:
         free.put(device)
 
 
+@lru_cache(maxsize=1)
+def _tables_of(path: str, changed_ns: int) -> StampsFile:
+    """Tables of a stamps file, read once for all chunks of a process."""
+    return open_stamps(path)
+
+
 def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str, Outcome]:
     """Read, fit and tabulate the images of a chunk; a failed one is its error."""
     device_name = configure(request.device, n_cpu_devices)
-    file = open_stamps(request.path_to_stamps)
+    file = _tables_of(request.path_to_stamps, os.stat(request.path_to_stamps).st_mtime_ns)
     model, optimiser = request.full_model(), get_optimiser(request.optimiser)
     read = [file.read(image) for image in plan.images]
     stamps = [tables.make_stamps(part) for part in read]
