@@ -31,26 +31,15 @@ def fit_psf(
     configure(device, threads)
     # Everything that computes is imported after the device is chosen.
     from ztfpsf.psf.dask_cluster import connect
-    from ztfpsf.psf.grid import Grid
-    from ztfpsf.psf.image import FitSettings, GridSettings
     from ztfpsf.psf.product import write_psfs
-    from ztfpsf.psf.rejection import Clipping
     from ztfpsf.psf.runs import Parts, Request, fit_all
+    from ztfpsf.psf.settings import make_candidates
 
-    fit_settings = FitSettings(
-        degree=settings["degree"],
-        shape=settings["shape"],
-        clipping=Clipping(**settings["clipping"]),
-        grid=GridSettings(
-            Grid(*(settings["grid"][key] for key in Grid._fields)),
-            settings["grid"]["degree"],
-            tuple(settings["grid"]["flux_terms"]),
-        ),
-    )
     file = open_stamps(path_to_stamps)
     # Workers of a cluster have other working directories.
     path = os.path.abspath(path_to_stamps)
-    request = Request(path, model, optimiser, dict(options), fit_settings, device)
+    candidates = tuple(make_candidates(settings))
+    request = Request(path, model, optimiser, dict(options), candidates, device)
     executor = connect(dask_scheduler) if dask_scheduler else None
     outcomes = fit_all(request, file, executor, threads)
 

@@ -25,7 +25,7 @@ SETTINGS = FitSettings(degree=1)
 def request_(tmp_path_factory) -> runs.Request:
     path = tmp_path_factory.mktemp("unit") / "stamps.fits"
     make_unit(path, "gaussian")
-    return runs.Request(str(path), "gaussian", "gauss_newton", {}, SETTINGS, "cpu")
+    return runs.Request(str(path), "gaussian", "gauss_newton", {}, (SETTINGS,), "cpu")
 
 
 def test_pixels_of_one_image_are_read(request_) -> None:
@@ -152,7 +152,7 @@ from ztfpsf.psf.device import configure
 configure("cpu", 2)
 from ztfpsf.psf.runs import Request, fit_all, open_stamps
 from ztfpsf.psf.image import FitSettings
-request = Request({path!r}, "gaussian", "gauss_newton", {{}}, FitSettings(degree=1), "cpu")
+request = Request({path!r}, "gaussian", "gauss_newton", {{}}, (FitSettings(degree=1),), "cpu")
 fit_all(request, open_stamps(request.path_to_stamps), None, 2)
 print(len(misses))
 """

@@ -19,11 +19,11 @@ import pandas as pd
 
 from ztfpsf.errors import InputError
 from ztfpsf.psf import tables
+from ztfpsf.psf.choice import Chosen, fit_best
 from ztfpsf.psf.chunk import Size, measure_size
 from ztfpsf.psf.clock import compile_clock
 from ztfpsf.psf.device import configure
-from ztfpsf.psf.fit import fit_images
-from ztfpsf.psf.grid import add_grid, get_grid
+from ztfpsf.psf.grid import add_grid
 from ztfpsf.psf.image import FitSettings
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.optimisers import get_optimiser
@@ -47,11 +47,13 @@ class Request(NamedTuple):
     model: str
     optimiser: str
     options: Mapping[str, Any]
-    settings: FitSettings
+    candidates: tuple[FitSettings, ...]  # one of them is chosen for each image
     device: str
 
-    def full_model(self) -> Any:
-        return add_grid(get_model(self.model), self.settings.grid.grid)
+    @property
+    def degree(self) -> int:
+        """The highest of the field polynomials."""
+        return max(settings.degree for settings in self.candidates)
 
 
 class Parts(NamedTuple):
@@ -81,7 +83,7 @@ def plan_chunks(
     groups: dict[Size, list[str]] = {}
     for image in file.images.loc[file.images["status"] == "ok", "image"]:
         is_reserved = stars[image].to_numpy(bool) if image in stars else pd.Series([], dtype=bool)
-        size = measure_size(is_reserved, file.size_px, request.settings.degree)
+        size = measure_size(is_reserved, file.size_px, request.degree)
         groups.setdefault(size, []).append(image)
     largest = min(largest, -(-sum(map(len, groups.values())) // n_devices))
     plans = []
@@ -110,11 +112,12 @@ def largest_chunk(request: Request, file: StampsFile, device: jax.Device) -> int
 
 def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     """Memory of one image in a chunk: stamps, nodes of the profile, and normal equations."""
-    model = request.full_model()
+    model = get_model(request.model)
     n_shape = len(model.Shape._fields)
-    m = n_shape * count_terms(request.settings.degree)
-    if get_grid(model) is not None:
-        m += get_grid(model).n_modes * len(request.settings.grid.groups)
+    m = n_shape * count_terms(request.degree)
+    if hasattr(model, "BASE"):
+        grids = [settings.grid for settings in request.candidates]
+        m += max(grid.grid.n_modes * len(grid.groups) for grid in grids)
     pixels = 20 * n_stars * size_px**2
     nodes = 4 * STARS_AT_ONCE * (n_shape + 2) * 2500
     normal = 3 * n_stars * (n_shape + 5) * m + 8 * m**2
@@ -158,22 +161,26 @@ def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str
     """Read, fit and tabulate the images of a chunk; a failed one is its error."""
     device_name = configure(request.device, n_cpu_devices)
     file = _tables_of(request.path_to_stamps, os.stat(request.path_to_stamps).st_mtime_ns)
-    model, optimiser = request.full_model(), get_optimiser(request.optimiser)
+    optimiser = get_optimiser(request.optimiser)
     read = [file.read(image) for image in plan.images]
     stamps = [tables.make_stamps(part) for part in read]
     with _one_device() as device, compile_clock() as clock:
-        settings = request.settings._replace(batch=choose_batch(device, plan.n_images))
+        batch = choose_batch(device, plan.n_images)
+        candidates = [settings._replace(batch=batch) for settings in request.candidates]
         options = optimiser.Options(**request.options)
-        fits = fit_images(model, optimiser, options, stamps, settings, plan.n_images)
+        fits = fit_best(
+            get_model(request.model), optimiser, options, stamps, candidates, plan.n_images
+        )
     extra = {"device": device_name, "compile_seconds": clock.compile_s / len(stamps)}
     outcomes: dict[str, Outcome] = {}
-    for image, part, image_stamps, fit in zip(plan.images, read, stamps, fits, strict=True):
+    for image, part, image_stamps, chosen in zip(plan.images, read, stamps, fits, strict=True):
+        fit, model = chosen.fit, chosen.model
         if isinstance(fit, ImageFit):
-            psf = tables.make_psf(image, model, image_stamps, fit, settings.grid.flux_terms)
+            psf = tables.make_psf(image, model, image_stamps, fit, chosen.settings.grid.flux_terms)
             outcomes[image] = Parts(
                 tables.make_star_table(part.stars, model, image_stamps, fit),
                 tables.make_history(image, fit),
-                tables.make_image_row(psf, image_stamps, fit) | extra,
+                tables.make_image_row(psf, image_stamps, fit) | describe_choice(chosen) | extra,
                 # No module can be sent to another process.
                 psf._replace(model=None),
             )
@@ -211,7 +218,16 @@ def fit_all(
 def _with_model(outcome: Outcome, request: Request) -> Outcome:
     if isinstance(outcome, InputError):
         return outcome
-    return outcome._replace(psf=outcome.psf._replace(model=request.full_model()))
+    psf, model = outcome.psf, get_model(request.model)
+    full_model = model if psf.grid is None else add_grid(model, psf.grid.geometry)
+    return outcome._replace(psf=psf._replace(model=full_model))
+
+
+def describe_choice(chosen: Chosen) -> dict[str, Any]:
+    """Columns of the images table, where there was a choice."""
+    if len(chosen.bic_above_best) == 1:
+        return {}
+    return {"bic_above_best": list(chosen.bic_above_best)}
 
 
 class Progress:
@@ -228,11 +244,12 @@ class Progress:
             self._images += 1
             self._stars += int(self._n_stars.get(image, 0))
             if isinstance(outcome, Parts):
-                self._describe(outcome.image, request.settings.degree)
+                self._describe(outcome.image, request)
         self._tell_rate()
 
-    def _describe(self, row: Mapping[str, Any], degree: int) -> None:
+    def _describe(self, row: Mapping[str, Any], request: Request) -> None:
         logger.info("%s", describe(row))
+        degree = min(settings.degree for settings in request.candidates)
         if row["degree"] < degree:
             logger.warning(
                 "%s: %d stars define a field polynomial of degree %d, not %d",

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ztfpsf.psf.grid import get_grid
 from ztfpsf.psf.image import ImageStamps
 from ztfpsf.psf.problem import N_STAR_PARAMETERS
 from ztfpsf.psf.product import Psf, PsfGrid, describe_shapes
@@ -41,6 +42,7 @@ def make_psf(
         fit.grid.degree,
         flux_terms,
         fit.grid.flux_range,
+        get_grid(model),
     )
     return Psf(
         image,
@@ -114,7 +116,12 @@ def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit) -> dict[str, An
         "seconds": fit.clock.run_s,
     }
     if fit.grid is not None:
-        row |= {"grid_degree": fit.grid.degree, "n_effective": float(fit.grid.n_effective.sum())}
+        row |= {
+            "grid_degree": fit.grid.degree,
+            "grid_spacing_px": psf.grid.geometry.spacing_px,
+            "grid_radius_px": psf.grid.geometry.radius_px,
+            "n_effective": float(fit.grid.n_effective.sum()),
+        }
     for name, (value, error) in psf.describe(psf.nx / 2, psf.ny / 2).items():
         row[name] = value
         row[_error_name(name)] = error

@@ -59,8 +59,7 @@ def draw(
     request = dict(np.load(path_to_request))
     psf = load_psf(path_to_psf)
     # A PSF that changes with flux is drawn for each star's own.
-    flux = {"flux_adu": request["flux_adu"]} if hasattr(psf, "grid") else {}
-    shapes = psf.shapes(*request["positions"].T, **flux)
+    shapes = psf.shapes(*request["positions"].T, request["flux_adu"])
     grid = int(request["oversampling"]), int(request["half_size_px"])
     images = draw_shapes(psf.model, shapes, *grid).astype(np.float32)
     np.savez(
