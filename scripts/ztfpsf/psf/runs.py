@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from queue import Queue
+from queue import LifoQueue
 from typing import Any, NamedTuple
 
 import jax
@@ -132,10 +132,13 @@ def choose_batch(device: jax.Device, n_images: int) -> Batch:
 
 
 @cache
-def _free_devices(platform: str) -> Queue:
-    """The devices of this process that compute nothing at present."""
-    free: Queue = Queue()
-    for device in jax.devices(platform):
+def _free_devices(platform: str) -> LifoQueue:
+    """The devices of this process that compute nothing at present.
+
+    The last one used is taken first: each device has compiled code of its own.
+    """
+    free: LifoQueue = LifoQueue()
+    for device in reversed(jax.devices(platform)):
         free.put(device)
     return free
 
