@@ -12,7 +12,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo report test test-cluster test-report lint format docs lock bench bench-calibration clean
+.PHONY: help env demo report test test-cluster test-report lint format docs lock bench bench-scale bench-calibration clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ lock: ## pin the packages of envs/*.in anew (UPGRADE=--upgrade: at their newest 
 bench: $(STAMP) $(BENCH_PSF_STAMP) ## our PSFs beside PSFEx, Piff and photutils (SETS=, CODES=: some of them)
 	PYTHONPATH=scripts $(BIN)/python tests/bench/psf/bench.py .venv-bench-psf/bin/python \
 	  results/bench_psf --sets $(SETS) --codes $(CODES)
+
+bench-scale: $(STAMP) ## plan of a night, images per second, time against the number of stars
+	PYTHONPATH=scripts:tests/helpers:tests/bench/psf $(BIN)/python tests/bench/scale/bench_scale.py
+	$(BIN)/snakemake --profile profiles/local results/time_fits/fits_seconds.png
 
 $(BENCH_PSF_STAMP): envs/bench_psf.lock
 	$(PYTHON) -m venv --clear .venv-bench-psf

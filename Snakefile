@@ -1,7 +1,7 @@
 # PSFs of ZTF images:
 #   make_master_bias, make_master_flat, normalise_flats -> calibrate_science, or fetch_sample
 #   -> select_stars -> cut_stamps -> fit_psf -> measure_photometry, validate_psf, plot_psf,
-#   compare_fits, export_psf; simulate_raw, compare_truth
+#   compare_fits, export_psf; simulate_raw, compare_truth; time_fits
 #   -> summarise_run, plot_run, bin_masters, plot_masters, index_products, report
 #
 # Paths are relative to the working directory. A rule has the name of its script in scripts/, of its
@@ -31,6 +31,7 @@ include: "rules/plot.smk"
 include: "rules/validate.smk"
 include: "rules/compare.smk"
 include: "rules/export.smk"
+include: "rules/time.smk"
 include: "rules/truth.smk"
 include: "rules/made.smk"
 include: "rules/report.smk"

@@ -285,6 +285,19 @@ def obtainable(paths):
     return [path for path in paths if is_obtainable(path)]
 
 
+def made_files_of(name):
+    """Input function: as files_of, but only files that a rule makes, which must be kept until used.
+
+    The user's own images are inputs of select_stars; what follows from it need not name them again:
+    a night has a hundred thousand, and each costs time wherever it is named.
+    """
+    return lambda wildcards: [
+        path
+        for path in dict.fromkeys(column(name)(wildcards))
+        if path.startswith("results/") and is_obtainable(path)
+    ]
+
+
 def is_obtainable(path):
     """Whether a file exists or some rule makes it."""
     return os.path.exists(path) or any(

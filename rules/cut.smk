@@ -6,8 +6,8 @@
 
 rule cut_stamps:
     input:
-        sciimg=files_of("sciimg"),
-        mskimg=files_of("mskimg"),
+        sciimg=made_files_of("sciimg"),
+        mskimg=made_files_of("mskimg"),
         varimg=files_of("varimg"),
         stars=rules.select_stars.output.stars,
         counts=rules.select_stars.output.counts,

@@ -17,7 +17,7 @@ rule fit_psf:
         "logs/fit_psf/{model}/{optimiser}/{unit}.log",
     conda:
         "../envs/cuda12.yaml" if config["device"] == "gpu" else "../envs/cpu.yaml"
-    # XLA uses the cores that it finds: two fits side by side would share them, and time nothing.
+    # One device of XLA for each core.
     threads: 2
     params:
         settings=settings("fit_psf", "optimisers"),
@@ -25,6 +25,7 @@ rule fit_psf:
             wildcards.optimiser, {}
         ),
         device=untracked(config["device"]),
+        dask_scheduler=untracked(config["dask_scheduler"]),
         max_failed_fraction=untracked(config["max_failed_fraction"]),
         code=lambda wildcards: code_hash(
             "fit_psf.py",

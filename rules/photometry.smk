@@ -8,9 +8,9 @@
 
 rule measure_photometry:
     input:
-        sciimg=files_of("sciimg"),
-        mskimg=files_of("mskimg"),
-        varimg=files_of("varimg"),
+        sciimg=made_files_of("sciimg"),
+        mskimg=made_files_of("mskimg"),
+        varimg=made_files_of("varimg"),
         stars=rules.select_stars.output.stars,
         images=rules.fit_psf.output.images,
         psf=rules.fit_psf.output.psf,

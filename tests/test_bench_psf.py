@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from judge import draw_truth, judge
-from report import BEGIN, END, make_table, replace_part
+from report import make_table, replace_part
 from star_sets import HALF_SIZE_PX, OVERSAMPLING, Stars, Truth, make_grid
 from ztfpsf.simulation.psf import PsfSettings, TruePsf, quadrant_field
 from ztfpsf.simulation.settings import NO_TREND
@@ -96,7 +96,9 @@ def test_table_goes_between_the_marks(tmp_path) -> None:
     table = make_table(rows)
     assert table.splitlines()[2] == "| a | 12.3 | 3.46 | 1.00 | 1.00 | 1.23 (12) |"
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    begin, end = "<!-- figures: make b -->\n", "<!-- end of figures -->\n"
+    other = f"<!-- figures: make a -->\nkept\n{end}"
+    readme.write_text(f"{other}before\n{begin}old\n{end}after\n")
     for _ in range(2):
-        replace_part(readme, table)
-        assert readme.read_text() == f"before\n{BEGIN}\n{table}\n{END}after\n"
+        replace_part(readme, "make b", table)
+        assert readme.read_text() == f"{other}before\n{begin}\n{table}\n{end}after\n"

@@ -15,6 +15,7 @@ NAMES = ("cpu", "cuda12")
 # Used by the workflow, its checks and its tests, not by the scripts of the rules.
 TOOLS = {"pytest", "ruff", "snakefmt", "snakemake"}
 TOOLS |= {"snakemake-executor-plugin-slurm"}
+OPTIONAL = {"distributed"}  # a running Dask cluster has it
 PIN = re.compile(
     r"(?P<name>[a-z0-9._-]+)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))? \\\n"
     r"(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
@@ -92,7 +93,7 @@ def imported_packages() -> set[str]:
                 assert node.level == 0, f"{file}: absolute imports only, code_hash follows those"
                 modules.add(node.module.split(".")[0])
     own = {"ztfpsf", *(path.stem for path in (ROOT / "scripts").glob("*.py"))}
-    modules -= {*own, *sys.stdlib_module_names}
+    modules -= {*own, *sys.stdlib_module_names, *OPTIONAL}
     distributions = packages_distributions()
     return {normalise(name) for module in modules for name in distributions[module]}
 

@@ -7,11 +7,14 @@ from galsim_stars import draw
 from problems import make_problem, make_stamps, make_truth, true_profile
 from ztfpsf.errors import InputError
 from ztfpsf.psf import robust
-from ztfpsf.psf.fit import EDM_TOLERANCE, fit_field, fit_image, judge, sum_histories
-from ztfpsf.psf.image import Clipping, FitSettings, choose_degree, padded_size
+from ztfpsf.psf.field import fit_field
+from ztfpsf.psf.fit import fit_image, judge
+from ztfpsf.psf.image import FitSettings, choose_degree, padded_size
 from ztfpsf.psf.models import gaussian, moffat
 from ztfpsf.psf.optimisers import gauss_newton
 from ztfpsf.psf.problem import Batch, field_basis
+from ztfpsf.psf.rejection import Clipping, find_bad_stars, model_variance
+from ztfpsf.psf.results import EDM_TOLERANCE, sum_histories
 
 OPTIONS = gauss_newton.Options()
 CONSTANT = FitSettings(degree=0)
@@ -64,7 +67,7 @@ def test_start_does_not_decide(stamps, monkeypatch) -> None:
     reference = fit(stamps)
     error = np.sqrt(np.diag(reference.coefficients_covariance))
     for fwhm_px in (0.9, 3.5):
-        monkeypatch.setattr(robust, "start_fwhm", lambda *_, value=fwhm_px: value)
+        monkeypatch.setattr(robust, "start_fwhm", lambda *_, value=fwhm_px: [value])
         other = fit(stamps)
         assert np.abs(other.coefficients[:, 0] - reference.coefficients[:, 0]).max() < (
             0.02 * error.max()
@@ -162,7 +165,7 @@ def test_padding_changes_nothing(stamps) -> None:
 
 def test_variance_is_that_of_the_model() -> None:
     model = np.array([[[100.0, 300.0]]])
-    variance = robust.model_variance(model, np.array([150.0]), gain=2.0, read_noise_electron=8.0)
+    variance = model_variance(model, np.array([150.0]), gain=2.0, read_noise_electron=8.0)
     np.testing.assert_allclose(variance, [[[150 / 2 + 16, 300 / 2 + 16]]])
 
 
@@ -172,7 +175,7 @@ def test_bad_stars_stand_out_of_the_trend_with_flux() -> None:
     chi2 = (1 + flux / 2e3) * np.exp(0.1 * rng.standard_normal(400))
     faint = int(np.argmin(flux))
     chi2[faint] = 5.0  # less than what is usual for a bright star
-    bad = robust.find_bad_stars(chi2, flux, np.ones(400, bool), Clipping())
+    bad = find_bad_stars(chi2, flux, np.ones(400, bool), Clipping())
     assert bad[faint]
     assert bad.sum() <= 3
 

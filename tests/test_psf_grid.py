@@ -8,12 +8,13 @@ import pytest
 from galsim_stars import ACCURATE, draw
 from problems import GAIN, READ_NOISE_ELECTRON, SKY_ADU
 from ztfpsf.psf import grid as grids
-from ztfpsf.psf.fit import ImageFit, fit_image
+from ztfpsf.psf.fit import fit_image
 from ztfpsf.psf.grid import Grid, add_grid
 from ztfpsf.psf.image import FitSettings, GridSettings, ImageStamps
 from ztfpsf.psf.models import gaussian, get_model
 from ztfpsf.psf.optimisers import gauss_newton
 from ztfpsf.psf.problem import star_psf
+from ztfpsf.psf.results import ImageFit
 
 SMALL = Grid(spacing_px=0.75, radius_px=3.0, n_modes=10)
 SIZE_PX = 25

@@ -7,11 +7,12 @@ import pytest
 from problems import PROFILES, make_problem, make_truth
 from ztfpsf.errors import InputError
 from ztfpsf.psf import pixels
-from ztfpsf.psf.fit import EDM_TOLERANCE, judge
+from ztfpsf.psf.fit import judge
 from ztfpsf.psf.optimisers import gauss_newton, get_optimiser, list_optimisers
 from ztfpsf.psf.optimisers.adam import fit_adam
 from ztfpsf.psf.optimisers.tncg import fit_tncg
 from ztfpsf.psf.problem import loss
+from ztfpsf.psf.results import EDM_TOLERANCE
 
 TRUTH_STARS, SIZE_PX = 8, 13
 

@@ -11,70 +11,16 @@ import pytest
 from astropy.io import fits
 from fit_psf import fit_psf
 from galsim_stars import draw
-from problems import (
-    FWHM_PX,
-    GAIN,
-    READ_NOISE_ELECTRON,
-    SKY_ADU,
-    make_stamps,
-    make_truth,
-    true_profile,
-)
+from problems import FWHM_PX, true_profile
+from units import IMAGES, make_unit
 from ztfpsf.errors import InputError
 from ztfpsf.io import read_provenance
 from ztfpsf.psf import load_psf
 from ztfpsf.psf.models import list_models
-from ztfpsf.stamps import IMAGE_COLUMNS, Stamps, describe_failure, write_stamps
 
-IMAGES = [f"ztf_20200924431759_000655_zr_c13_o_q{q}" for q in (1, 2, 3)]
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 GRID = {"spacing_px": 1.0, "radius_px": 3.0, "n_modes": 20, "degree": 0, "flux_terms": []}
-SETTINGS = {"shape": "field", "degree": 1, "clipping": {}, "grid": GRID}
-
-
-def make_unit(path, model: str) -> Stamps:
-    """Two good images of 30 stars, one with a single star, and one that failed before."""
-    images, stars, cubes = [], [], []
-    for number, (image, n) in enumerate(zip(IMAGES, (30, 30, 1), strict=True)):
-        made = make_stamps(make_truth(model, n, 15, seed=number), seed=number, n_reserved=n // 5)
-        row = dict.fromkeys(IMAGE_COLUMNS, 0.0) | {
-            "image": image,
-            "status": "ok",
-            "gain": GAIN,
-            "read_noise_electron": READ_NOISE_ELECTRON,
-            "nx": made.nx,
-            "ny": made.ny,
-        }
-        images.append(pd.DataFrame([row]))
-        stars.append(
-            pd.DataFrame(
-                {
-                    "image": image,
-                    "star_id": [f"J{number}{i:03d}" for i in range(n)],
-                    "ra_deg": np.arange(n, dtype=float),
-                    "dec_deg": 20.0,
-                    "mag": 16.0,
-                    "x_px": made.x_px,
-                    "y_px": made.y_px,
-                    "x0_px": made.x0_px,
-                    "y0_px": made.y0_px,
-                    "sky_adu": SKY_ADU,
-                    "sky_rms_adu": 5.0,
-                    "is_reserved": made.is_reserved,
-                }
-            )
-        )
-        cubes.append(made)
-    images.append(describe_failure("ztf_20200924431759_000655_zr_c13_o_q4", "x.fits: truncated."))
-    stamps = Stamps(
-        pd.concat(images, ignore_index=True),
-        pd.concat(stars, ignore_index=True),
-        np.concatenate([c.data for c in cubes]).astype(np.float32),
-        np.concatenate([c.variance for c in cubes]).astype(np.float32),
-        np.concatenate([~c.good for c in cubes]).astype(np.uint8),
-    )
-    write_stamps(stamps, path, {"version": "0", "inputs": [], "settings": {}})
-    return stamps
+SETTINGS = {"shape": "field", "degree": 1, "clipping": {}, "grid": GRID, "choose_among": []}
 
 
 def run(folder, model: str, optimiser: str = "gauss_newton", **changes) -> dict[str, str]:
@@ -89,6 +35,8 @@ def run(folder, model: str, optimiser: str = "gauss_newton", **changes) -> dict[
         "options": {},
         "settings": SETTINGS,
         "device": "cpu",
+        "dask_scheduler": None,
+        "threads": 1,
         "max_failed_fraction": 0.5,
     }
     fit_psf(**(arguments | paths | changes))

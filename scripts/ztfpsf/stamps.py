@@ -1,7 +1,8 @@
 """Stamps, the pixels around every selected star with variance and mask, and their file."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,9 @@ STAR_COLUMNS = {
     "sky_rms_adu": float,
     "is_reserved": bool,
 }
+
+
+CUBES = {"DATA": "f4", "VARIANCE": "f4", "MASK": "u1"}
 
 
 class Stamps(NamedTuple):
@@ -105,22 +109,60 @@ def write_stamps(stamps: Stamps, path: str | Path, provenance: Mapping[str, Any]
 
 def read_stamps(path: str | Path) -> Stamps:
     """Read a file of write_stamps. Raises InputError when it is missing or not such a file."""
+    with _opened(path) as hdus:
+        header = hdus["DATA"].header
+        shape = tuple(header[f"NAXIS{axis}"] for axis in (3, 2, 1))
+        cubes = [_to_native(hdus[name].data, dtype, shape) for name, dtype in CUBES.items()]
+        images = _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
+        return Stamps(images, _to_frame(hdus["STARS"].data, STAR_COLUMNS), *cubes)
+
+
+class StampsFile(NamedTuple):
+    """The tables of a stamps file; pixels are read image by image."""
+
+    path: str
+    images: pd.DataFrame  # IMAGE_COLUMNS
+    stars: pd.DataFrame  # STAR_COLUMNS
+    size_px: int
+
+    def read(self, image: str) -> Stamps:
+        """The stamps of one image. Raises InputError when its pixels are not there."""
+        rows = np.flatnonzero((self.stars["image"] == image).to_numpy())
+        # Stars of an image are neighbours.
+        first, last = (rows.min(), rows.max() + 1) if len(rows) else (0, 0)
+        with _opened(self.path) as hdus:
+            cubes = [
+                np.zeros((0, self.size_px, self.size_px), dtype)
+                if first == last
+                else np.ascontiguousarray(hdus[name].section[first:last], dtype)[rows - first]
+                for name, dtype in CUBES.items()
+            ]
+        table = self.images[self.images["image"] == image]
+        return Stamps(table, self.stars.iloc[rows], *cubes)
+
+
+def open_stamps(path: str | Path) -> StampsFile:
+    """Read the tables of a file of write_stamps. Raises InputError as read_stamps."""
+    with _opened(path) as hdus:
+        images = _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
+        stars = _to_frame(hdus["STARS"].data, STAR_COLUMNS)
+        return StampsFile(str(path), images, stars, int(hdus["DATA"].header["NAXIS1"]))
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[fits.HDUList]:
+    """The HDUs of a stamps file; whatever is wrong with it is an InputError."""
     try:
         with (
             warnings.catch_warnings(action="ignore", category=AstropyUserWarning),
             fits.open(path, memmap=False) as hdus,
         ):
-            header = hdus["DATA"].header
-            shape = tuple(header[f"NAXIS{axis}"] for axis in (3, 2, 1))
-            cubes = [
-                _to_native(hdus[name].data, dtype, shape)
-                for name, dtype in (("DATA", "f4"), ("VARIANCE", "f4"), ("MASK", "u1"))
-            ]
-            images = _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
-            return Stamps(images, _to_frame(hdus["STARS"].data, STAR_COLUMNS), *cubes)
+            yield hdus
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; make it with the rule cut_stamps.") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"{path}: not a complete stamps file ({error}); make it again with cut_stamps."
         ) from None

@@ -8,6 +8,7 @@ from private_slurm import ACCOUNT
 from slurm_files import GPU, HTC
 
 pytestmark = pytest.mark.cluster
+GPU_RULES = {"fit_psf", "measure_photometry"}
 LIMITS = {"gpu": ("8000M", "02:00:00"), "htc": ("4000M", "01:00:00")}
 
 
@@ -32,7 +33,7 @@ def test_every_job_ran_once(undisturbed: Demo) -> None:
 
 def test_fits_ran_on_a_v100_and_all_else_on_htc(undisturbed: Demo) -> None:
     for job in undisturbed.jobs():
-        is_fit = rule_of(job) == "fit_psf"
+        is_fit = rule_of(job) in GPU_RULES
         assert job["Partition"] == ("gpu" if is_fit else "htc"), job
         assert job["NodeList"] in (GPU if is_fit else HTC), job
         assert ("gres/gpu:v100=1" in job["AllocTRES"].split(",")) == is_fit, job

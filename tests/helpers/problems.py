@@ -84,7 +84,7 @@ def make_problem(truth: Truth, n_realisations: int, seed: int) -> Problem:
     start = truth.star.copy()
     start[:, :2] += rng.normal(0.0, 0.05, (n, 2))
     start[:, 2] *= 0.93
-    fwhm = start_fwhm(truth.expected, np.ones_like(variance, dtype=bool), start)
+    fwhm = start_fwhm(truth.expected, np.ones_like(variance, dtype=bool), start, np.ones(n, bool))
     shape = start_shape(truth.model, fwhm, 1)
     parameters = Parameters(
         np.broadcast_to(start, (n_realisations, n, 4)),

@@ -4,20 +4,15 @@ from pathlib import Path
 
 import numpy as np
 from quadrants import make_scene, write_scene
-from workflow_copy import EXPOSURE, Run, Workflow, copy_workflow
+from workflow_copy import EXPOSURE, TWO_FITS, Run, Workflow, copy_workflow
 
 CCD = f"{EXPOSURE}_c13_o"
 GOOD, TRUNCATED, BLANK, SATURATED = (f"{CCD}_q{q}" for q in (3, 1, 2, 4))
 LOST = f"{EXPOSURE}_c14_o_q1"
-CONFIG = """
-select_stars: {magnitude_max_mag: 18.0}
-cut_stamps: {size_px: 15}
-fit_psf: {degree: 0}
-compare_fits:
-  fits:
-    - {model: gaussian, optimiser: gauss_newton}
-    - {model: gaussian, optimiser: tncg}
-"""
+CONFIG = f"""
+select_stars: {{magnitude_max_mag: 18.0}}
+cut_stamps: {{size_px: 15}}
+{TWO_FITS}"""
 
 
 def options(directory: Path) -> tuple[str, ...]:

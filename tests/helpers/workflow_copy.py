@@ -14,6 +14,14 @@ PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
 
 EXPOSURE = "ztf_20200924431759_000655_zr"
 QUADRANT = f"{EXPOSURE}_c13_o_q3"
+# A quick configuration.
+TWO_FITS = """
+fit_psf: {degree: 0}
+compare_fits:
+  fits:
+    - {model: gaussian, optimiser: gauss_newton}
+    - {model: gaussian, optimiser: tncg}
+"""
 STUB = """import sys
 from pathlib import Path
 for path in snakemake.output:

@@ -1,21 +1,24 @@
 """What the profile of a cluster asks of SLURM for each rule; a dry run tells, without a SLURM."""
 
 import re
+from collections.abc import Sequence
 
 import pytest
 import yaml
 from workflow_copy import ROOT, Workflow
 
 PROFILE = yaml.safe_load((ROOT / "profiles" / "ccin2p3" / "config.yaml").read_text())
-GPU_RULES = {"fit_psf"}
+GPU_RULES = {"fit_psf", "measure_photometry", "time_fits"}
 # They run where Snakemake runs.
 LOCAL_RULES = {"all", "fetch_sample"}
 JOB = re.compile(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", re.MULTILINE)
 
 
-def planned(workflow: Workflow, *options: str) -> list[tuple[str, dict[str, str]]]:
+def planned(
+    workflow: Workflow, *options: str, targets: Sequence[str] = ()
+) -> list[tuple[str, dict[str, str]]]:
     """Rule and resources of every job that SLURM would get."""
-    run = workflow.dry_run("--profile", "profiles/ccin2p3", *options)
+    run = workflow.dry_run("--profile", "profiles/ccin2p3", *options, targets=targets)
     assert run.returncode == 0, run.text
     jobs = [
         (rule, dict(pair.split("=", 1) for pair in resources.split(", ")))
@@ -29,6 +32,7 @@ def planned(workflow: Workflow, *options: str) -> list[tuple[str, dict[str, str]
 def test_fits_go_to_a_v100_and_all_else_to_htc(workflow: Workflow, configuration: str) -> None:
     path = workflow.base / "config" / f"{configuration}.yaml"
     jobs = planned(workflow, "--configfile", str(path))
+    jobs += planned(workflow, targets=["results/time_fits/fits_seconds.parquet"])
     assert {rule for rule, _ in jobs} >= GPU_RULES | {"select_stars", "plot_psf"}
     for rule, resources in jobs:
         is_fit = rule in GPU_RULES
@@ -36,6 +40,17 @@ def test_fits_go_to_a_v100_and_all_else_to_htc(workflow: Workflow, configuration
         assert resources.get("gres") == ("gpu:v100:1" if is_fit else None), rule
         assert resources["slurm_account"] == "ztf"
         assert resources["slurm_extra"] == "--licenses=sps"
+
+
+def test_rules_with_the_environment_of_a_gpu_are_known() -> None:
+    texts = "\n".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    blocks = re.split(r"^rule (\w+):$", texts, flags=re.MULTILINE)[1:]
+    found = {
+        name
+        for name, block in zip(blocks[::2], blocks[1::2], strict=True)
+        if "envs/cuda12.yaml" in block
+    }
+    assert found == GPU_RULES
 
 
 def test_memory_and_time_grow_with_the_attempt() -> None:

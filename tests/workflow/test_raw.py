@@ -157,6 +157,34 @@ def test_period_masters_take_the_place_of_daily_ones(done) -> None:
     assert {f"{period}_bi_c13_bias.fits", f"{period}_zr_c13_flat.fits"} <= run.files
 
 
+def test_period_master_of_a_night_taken_twice_is_that_of_the_night(done) -> None:
+    workflow, _ = done
+    raw = workflow.directory / "results" / "simulate_raw"
+    paths = [raw / path for path in pd.read_csv(raw / "frames.csv")["path"]]
+    paths = [path for path in paths if "_bi_" in path.name]
+    for path in list(paths):
+        copy = workflow.directory / path.name.replace(NIGHT, "20200925")
+        shutil.copy(path, copy)
+        paths.append(copy)
+    (workflow.directory / "biases.csv").write_text("\n".join(["path", *map(str, paths), ""]))
+    changes = {
+        "frames": "biases.csv",
+        "make_period_master": {"periods": ["20200901-20200930"], "min_frames": 2},
+    }
+    period = "20200901-20200930/ztfpsf_20200901-20200930_000000_bi_c13_bias.fits"
+    target = f"results/make_period_master/{period}"
+    run = workflow.run(*options(workflow, **changes), targets=[target])
+    assert run.returncode == 0, run.text
+    with (
+        open_master(workflow.directory / target, "bias", 13) as both,
+        open_master(workflow.directory / MASTERS["bias"], "bias", 13) as night,
+    ):
+        rows = [master.rows(2, 0, NY) for master in (both, night)]
+        assert both.hdus["Q2"].header["NFRAMES"] == 2
+    np.testing.assert_allclose(*rows, rtol=1e-5)
+    assert np.isfinite(rows[0]).mean() > 0.98
+
+
 def without_hdu(hdus: fits.HDUList) -> None:
     del hdus[3]
 

@@ -146,7 +146,7 @@ def test_columns_of_a_fit_are_documented(reported: Workflow) -> None:
     )
     named = {name for name in documented("*_stars.parquet") - statuses if "_error" not in name}
     assert named == stars | shapes
-    of_grid = {"grid_degree", "n_effective"}
+    of_grid = {"grid_degree", "grid_spacing_px", "grid_radius_px", "n_effective", "bic_above_best"}
     assert documented("*_images.parquet") - {"ok"} == (images - shapes) | of_grid
 
 

@@ -44,8 +44,8 @@ def test_dry_run_of_a_night(night: Workflow) -> None:
         "compare_fits",
     )
     assert run.jobs == {**dict.fromkeys(per_exposure, N_EXPOSURES), "all": 1}, run.text
-    # About 25 on an idle core; twice that where others compute, too.
-    assert run.cpu_s < 60
+    # Under 30 on an idle core; more where others compute, too.
+    assert run.cpu_s < 45
 
 
 def test_one_image_of_a_night(night: Workflow) -> None:

@@ -65,6 +65,7 @@ def test_minimal_configuration(workflow: Workflow) -> None:
             [f"{PLOT}_{x}.png" for x in ("residuals", "chi2", "star")],
             {**STAMPS, "fit_psf": 1, "plot_psf": 1},
         ),
+        ([f"results/time_fits/fits_seconds.{x}" for x in ("parquet", "png")], {"time_fits": 1}),
         ([f"{EXPORT}_{x}" for x in ("psfex.psf", "oversampled.fits")], EXPORT_JOBS),
         (
             [

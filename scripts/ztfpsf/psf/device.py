@@ -1,8 +1,9 @@
-"""The device of the fits: double precision, and a compilation cache on disk."""
+"""The devices of the fits: double precision, and a compilation cache on disk."""
 
 import hashlib
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -12,14 +13,24 @@ from ztfpsf.errors import InputError
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
 
 
-def configure(device: str) -> str:
+# Set by SLURM or the user where a job is handed GPUs.
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+
+
+def configure(device: str, n_cpu_devices: int = 1) -> str:
     """Choose `auto`, `gpu` or `cpu`; call it before the first computation. Returns its name.
 
-    Raises InputError when a GPU is demanded and JAX finds none.
+    Without a GPU, the processor counts as `n_cpu_devices`. Raises InputError when a GPU is
+    demanded, or handed to the job, and JAX finds none.
     """
+    # A GPU may be shared with other jobs; JAX would take three quarters of its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if device in PLATFORMS:
         jax.config.update("jax_platforms", PLATFORMS[device])
     jax.config.update("jax_enable_x64", True)
+    # Too late where something was computed already: its number of devices stays.
+    with suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", n_cpu_devices)
     try:
         found = jax.devices()[0]
     except (RuntimeError, AssertionError):
@@ -29,9 +40,21 @@ def configure(device: str) -> str:
             "set it to auto or cpu, or run where there is one with the environment "
             "envs/cuda12.lock."
         ) from None
+    handed = next((name for name in GPU_VARIABLES if is_gpu(os.environ.get(name, ""))), None)
+    if device == "auto" and found.platform == "cpu" and handed:
+        raise InputError(
+            f"this job has a GPU ({handed}={os.environ[handed]}) and JAX finds none: install the "
+            "environment envs/cuda12.lock (make env LOCK=cuda12), or set the config key device to "
+            "cpu."
+        )
     jax.config.update("jax_compilation_cache_dir", str(_cache_directory(found.device_kind)))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return " ".join(dict.fromkeys([found.platform, found.device_kind]))
+
+
+def is_gpu(indices: str) -> bool:
+    """Whether a list of visible GPUs names one."""
+    return indices.strip() not in ("", "-1", "NoDevFiles", "void", "none")
 
 
 def _cache_directory(device_kind: str) -> Path:

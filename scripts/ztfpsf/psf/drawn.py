@@ -50,7 +50,7 @@ def draw(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Drawn:
 
 def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Iterator[Drawn]:
     from ztfpsf.psf.product import load_psf
-    from ztfpsf.psf.robust import model_variance
+    from ztfpsf.psf.rejection import model_variance
 
     parameters = ["x_px", "y_px", "flux_adu", "background_adu"]
     for image, rows in stars.groupby("image", sort=False):

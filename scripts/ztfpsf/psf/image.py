@@ -1,35 +1,16 @@
-"""The stars of one image, as the fits see them, and how they become a problem."""
+"""The stars of one image, as the fits see them, and the settings of a fit."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ztfpsf.psf.flux import FLUX_TERMS
 from ztfpsf.psf.grid import Grid
-from ztfpsf.psf.problem import (
-    Batch,
-    GridTerms,
-    Parameters,
-    Problem,
-    Stars,
-    count_terms,
-    field_basis,
-)
+from ztfpsf.psf.problem import Batch, count_terms, field_basis
+from ztfpsf.psf.rejection import Clipping
 
 STARS_PER_TERM = 3  # lower the degree of the field polynomial rather than fit noise
-PADDED_SIZES = (16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048)
-
-
-class Clipping(NamedTuple):
-    """How pixels and stars are rejected (ztfpsf.psf.robust)."""
-
-    rounds: int = 3
-    pixel_sigma: float = 5.0
-    pixel_fraction: float = 0.3  # of the star's own light in that pixel
-    star_sigma: float = 6.0
-    min_good_fraction: float = 0.5  # of the stamp's pixels
+PADDED_SIZES = (16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1280, 1536, 2048)
 
 
 class ImageStamps(NamedTuple):
@@ -91,47 +72,6 @@ def choose_degree(degree: int, n_stars: int) -> int:
     while degree > 0 and n_stars < STARS_PER_TERM * count_terms(degree):
         degree -= 1
     return degree
-
-
-def make_problem(
-    model: Any,
-    stamps: ImageStamps,
-    use: np.ndarray,
-    weight: np.ndarray,
-    start: Parameters,
-    degree: int,
-    settings: FitSettings,
-    grid: GridTerms | None = None,
-) -> Problem:
-    """The problem of the stars `use` (bool): one for the image, or one per star.
-
-    `weight`, `start.star` and `grid.basis` are those of all stars.
-    """
-    n = int(use.sum())
-    basis = star_basis(stamps, degree)[use]
-    star, data, weight = start.star[use], stamps.data[use], weight[use]
-    data = np.asarray(data, float)
-    if settings.shape == "per_star":
-        shapes = np.broadcast_to(start.shape, (n, *start.shape.shape))
-        stars = Stars(data[:, None], weight[:, None], np.ones((n, 1, 1)))
-        parameters = Parameters(star[:, None], np.array(shapes[:, :, :1]))
-        batch = Batch(stars=1, problems=settings.batch.stars)
-    else:
-        size = padded_size(n)
-        terms = grid and grid._replace(basis=grid.basis[use])
-        stars = pad_stars(Stars(data, weight, basis, terms), size)
-        parameters = start._replace(star=pad(star, size))
-        stars, parameters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (stars, parameters))
-        batch = settings.batch._replace(stars=min(settings.batch.stars, size))
-    arrays = jax.tree.map(jnp.asarray, (stars, parameters))
-    return Problem(model, *arrays, batch)
-
-
-def pad_stars(stars: Stars, size: int) -> Stars:
-    """The stars of one problem and some without data."""
-    grid = stars.grid and stars.grid._replace(basis=pad(np.asarray(stars.grid.basis), size))
-    arrays = (np.asarray(array, float) for array in (stars.data, stars.weight, stars.basis))
-    return Stars(*(pad(array, size) for array in arrays), grid)
 
 
 def star_basis(stamps: ImageStamps, degree: int) -> np.ndarray:

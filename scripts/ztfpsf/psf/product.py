@@ -1,6 +1,7 @@
 """The PSF of an image as a product: a FITS file, and an object that draws it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from astropy.io import fits
 from ztfpsf.errors import InputError
 from ztfpsf.io import write_fits
 from ztfpsf.psf.flux import FluxRange, grid_basis
-from ztfpsf.psf.grid import Grid, add_grid, get_grid
+from ztfpsf.psf.grid import Grid, add_grid
+from ztfpsf.psf.image import padded_size
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.problem import field_basis
 
@@ -25,6 +27,7 @@ class PsfGrid(NamedTuple):
     degree: int
     flux_terms: tuple[str, ...]
     flux_range: FluxRange
+    geometry: Grid
 
 
 class Psf(NamedTuple):
@@ -71,8 +74,6 @@ class Psf(NamedTuple):
         """
         import jax
 
-        from ztfpsf.psf.problem import star_psf
-
         if size_px < 1 or size_px % 2 == 0:
             raise InputError(f"size_px is {size_px}; a stamp has an odd number of pixels.")
         nearest = np.floor(np.array([x_px, y_px]) + 0.5)
@@ -80,7 +81,7 @@ class Psf(NamedTuple):
             offset = np.array([x_px, y_px]) - nearest
             flux = None if flux_adu is None else np.array([flux_adu])
             shape = self.shapes(np.array([x_px]), np.array([y_px]), flux)[0]
-            return np.asarray(star_psf(self.model, offset, shape, size_px))
+            return np.asarray(_drawer()(self.model, offset, shape, size_px))
 
     def describe(self, x_px: float, y_px: float) -> dict[str, tuple[float, float]]:
         """Value and error of every shape parameter in the field's terms at a position."""
@@ -101,22 +102,44 @@ def propagate(coefficients_covariance: np.ndarray, basis: np.ndarray) -> np.ndar
     return np.einsum("nb,kblc,nc->nkl", basis, blocks, basis, optimize=True)
 
 
+@cache
+def _describer() -> Callable:
+    """Description of shapes (n, K) and its derivative, compiled once per model."""
+    import jax
+    import jax.numpy as jnp
+
+    @partial(jax.jit, static_argnums=0)
+    def evaluate(model: Any, shapes: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def describe(vector: jax.Array) -> jax.Array:
+            return jnp.stack(list(model.describe(model.Shape(*vector))))
+
+        return jax.vmap(describe)(shapes), jax.vmap(jax.jacfwd(describe))(shapes)
+
+    return evaluate
+
+
+@cache
+def _drawer() -> Callable:
+    """`star_psf`, compiled once per model and size."""
+    import jax
+
+    from ztfpsf.psf.problem import star_psf
+
+    return jax.jit(star_psf, static_argnums=(0, 3))
+
+
 def describe_shapes(
     model: Any, shape: np.ndarray, covariance: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Shapes (n, K) in the field's terms with errors by linear propagation, each (n,) by name."""
     import jax
-    import jax.numpy as jnp
 
-    def describe(vector: jax.Array) -> jax.Array:
-        return jnp.stack(list(model.describe(model.Shape(*vector))))
-
-    @jax.jit
-    def evaluate(shapes: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vmap(describe)(shapes), jax.vmap(jax.jacfwd(describe))(shapes)
-
+    # One star more often than not, else a few hundred: two sizes to compile.
+    size = 1 if len(shape) == 1 else padded_size(len(shape))
+    padded = np.concatenate([shape, np.repeat(shape[:1], size - len(shape), axis=0)])
     with jax.enable_x64(True):
-        value, jacobian = (np.asarray(part) for part in evaluate(np.asarray(shape, float)))
+        found = _describer()(model, padded.astype(float))
+    value, jacobian = (np.asarray(part)[: len(shape)] for part in found)
     variance = np.einsum("ndk,nkl,ndl->nd", jacobian, covariance, jacobian)
     error = np.sqrt(np.maximum(variance, 0.0))
     names = model.describe(model.Shape(*shape[:1].T))._fields
@@ -130,8 +153,9 @@ def write_psfs(
 
     HDU PSF: a row per image (image, degree, nx, ny, coefficients (K B), covariance (K B)^2, in the
     order of the model's Shape, each parameter with its Legendre terms up to the row's degree).
-    Models with a grid add grid_degree, flux_low, flux_typical, flux_high, and grid and grid_error
-    (G C), node by node (rows of y first) with its terms of position and then of flux.
+    Models with a grid add grid_spacing and grid_radius (px), grid_degree, flux_low, flux_typical,
+    flux_high (ADU), and grid and grid_error (G C), node by node (rows of y first) with its terms of
+    position and then of flux.
     HDU CENTRE: the PSF at the centre of each image, for a look with an image viewer.
     """
     rows = [
@@ -142,12 +166,11 @@ def write_psfs(
         fits.Column("coefficients", "PD()", array=_ragged([p.coefficients.ravel() for p in psfs])),
         fits.Column("covariance", "PD()", array=_ragged([p.covariance.ravel() for p in psfs])),
     ]
-    grid = get_grid(psfs[0].model) if psfs else None
-    table = fits.BinTableHDU.from_columns(rows + _grid_columns(psfs, grid), name="PSF")
+    has_grid = bool(psfs) and psfs[0].grid is not None
+    grid_columns = _grid_columns([psf.grid for psf in psfs]) if has_grid else []
+    table = fits.BinTableHDU.from_columns(rows + grid_columns, name="PSF")
     table.header["MODEL"] = (model_name, "PSF model")
-    if grid is not None:
-        table.header["GRIDSTEP"] = (grid.spacing_px, "spacing of the grid (px)")
-        table.header["GRIDRAD"] = (grid.radius_px, "nodes from -GRIDRAD to GRIDRAD (px)")
+    if has_grid:
         table.header["FLUXTERM"] = (" ".join(psfs[0].grid.flux_terms), "terms of flux")
     centre = np.zeros((len(psfs), PICTURE_SIZE_PX, PICTURE_SIZE_PX))
     for picture, psf in zip(centre, psfs, strict=True):
@@ -156,17 +179,19 @@ def write_psfs(
     write_fits(fits.HDUList(hdus), path, provenance)
 
 
-def _grid_columns(psfs: Sequence[Psf], grid: Grid | None) -> list[fits.Column]:
-    if grid is None:
-        return []
-    grids = [psf.grid for psf in psfs]
+def _grid_columns(grids: Sequence[PsfGrid]) -> list[fits.Column]:
     fluxes = [
         fits.Column(
             f"flux_{name}", "D", unit="adu", array=[getattr(g.flux_range, name) for g in grids]
         )
         for name in FluxRange._fields
     ]
+    lengths = [
+        fits.Column("grid_spacing", "D", unit="pix", array=[g.geometry.spacing_px for g in grids]),
+        fits.Column("grid_radius", "D", unit="pix", array=[g.geometry.radius_px for g in grids]),
+    ]
     return [
+        *lengths,
         fits.Column("grid_degree", "J", array=[g.degree for g in grids]),
         *fluxes,
         fits.Column("grid", "PD()", array=_ragged([g.nodes.ravel() for g in grids])),
@@ -203,8 +228,8 @@ def load_psf(path: str | Path, image: str | None = None) -> Psf:
         )
     row = table[names.index(image)]
     model, grid = get_model(model_name), None
-    if "GRIDSTEP" in header:
-        model = add_grid(model, Grid(float(header["GRIDSTEP"]), float(header["GRIDRAD"])))
+    if "FLUXTERM" in header:
+        model = add_grid(model, Grid(float(row["grid_spacing"]), float(row["grid_radius"])))
         grid = _read_grid(row, tuple(header["FLUXTERM"].split()), model.grid)
     k = len(model.Shape._fields)
     coefficients = np.array(row["coefficients"], float).reshape(k, -1)
@@ -228,4 +253,5 @@ def _read_grid(row: Any, flux_terms: tuple[str, ...], grid: Grid) -> PsfGrid:
         int(row["grid_degree"]),
         flux_terms,
         FluxRange(*(float(row[f"flux_{name}"]) for name in FluxRange._fields)),
+        grid,
     )

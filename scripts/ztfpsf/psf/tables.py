@@ -5,20 +5,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ztfpsf.psf.fit import ImageFit
+from ztfpsf.psf.grid import get_grid
 from ztfpsf.psf.image import ImageStamps
 from ztfpsf.psf.problem import N_STAR_PARAMETERS
 from ztfpsf.psf.product import Psf, PsfGrid, describe_shapes
+from ztfpsf.psf.results import ImageFit
+from ztfpsf.stamps import Stamps
 
 CATALOGUE_COLUMNS = ("image", "star_id", "ra_deg", "dec_deg", "mag")
 
 
-def make_stamps(image: pd.Series, stars: pd.DataFrame, cubes: dict[str, np.ndarray]) -> ImageStamps:
-    """The stamps of one image: its row of IMAGES, its rows of STARS and their pixels."""
+def make_stamps(stamps: Stamps) -> ImageStamps:
+    """The stamps of one image, as the fits see them."""
+    (_, image), *_ = stamps.images.iterrows()
+    stars = stamps.stars
     return ImageStamps(
-        data=cubes["data"].astype(float),
-        variance=cubes["variance"].astype(float),
-        good=cubes["mask"] == 0,
+        data=stamps.data.astype(float),
+        variance=stamps.variance.astype(float),
+        good=stamps.mask == 0,
         **{name: stars[name].to_numpy() for name in ("sky_adu", "x_px", "y_px", "x0_px", "y0_px")},
         is_reserved=stars["is_reserved"].to_numpy(bool),
         gain=float(image["gain"]),
@@ -38,6 +42,7 @@ def make_psf(
         fit.grid.degree,
         flux_terms,
         fit.grid.flux_range,
+        get_grid(model),
     )
     return Psf(
         image,
@@ -92,7 +97,7 @@ def _error_name(name: str) -> str:
     return f"{stem}_error_{unit}" if underscore and unit in ("px", "deg") else f"{name}_error"
 
 
-def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit, device: str) -> dict[str, Any]:
+def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit) -> dict[str, Any]:
     """One row per image: how the fit went, its quality, and the PSF at the image's centre."""
     row = {
         "image": psf.image,
@@ -109,10 +114,14 @@ def make_image_row(psf: Psf, stamps: ImageStamps, fit: ImageFit, device: str) ->
         "n_not_converged": fit.n_not_converged,
         "iterations": fit.iterations,
         "seconds": fit.clock.run_s,
-        "device": device,
     }
     if fit.grid is not None:
-        row |= {"grid_degree": fit.grid.degree, "n_effective": float(fit.grid.n_effective.sum())}
+        row |= {
+            "grid_degree": fit.grid.degree,
+            "grid_spacing_px": psf.grid.geometry.spacing_px,
+            "grid_radius_px": psf.grid.geometry.radius_px,
+            "n_effective": float(fit.grid.n_effective.sum()),
+        }
     for name, (value, error) in psf.describe(psf.nx / 2, psf.ny / 2).items():
         row[name] = value
         row[_error_name(name)] = error

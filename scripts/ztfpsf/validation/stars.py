@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.psf.drawn import Drawn
-from ztfpsf.psf.robust import is_core
+from ztfpsf.psf.rejection import is_core
 from ztfpsf.validation.apertures import measure_apertures
 from ztfpsf.validation.moments import find_errors, measure_moments
 

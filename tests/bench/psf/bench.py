@@ -167,7 +167,7 @@ def main() -> None:
     print(text)
     (folder / "psf.md").write_text(text)
     if is_complete:
-        replace_part(ROOT / "README.md", text)
+        replace_part(ROOT / "README.md", "make bench", text)
     if failures:
         sys.exit("\n".join(f"Error: {error}" for error in failures))
 

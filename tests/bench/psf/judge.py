@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from star_sets import HALF_SIZE_PX, OVERSAMPLING, Stars, Truth
-from ztfpsf.psf.robust import CORE_RADIUS_PX, model_variance
+from ztfpsf.psf.rejection import CORE_RADIUS_PX, model_variance
 from ztfpsf.simulation.comparison import compare_psf
 from ztfpsf.simulation.headers import Photometry
 from ztfpsf.simulation.scene import add_noise

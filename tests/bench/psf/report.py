@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-BEGIN, END = "<!-- figures: make bench -->\n", "<!-- end of figures -->\n"
 BINS = ("14-15", "15-16", "16-17", "17-18 mag")
 
 
@@ -61,10 +60,11 @@ def make_table(rows: Mapping[str, Mapping]) -> str:
     return markdown([REAL_HEAD, *body])
 
 
-def replace_part(readme: Path, text: str) -> None:
-    """Put the text between the README's markers."""
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+def replace_part(readme: Path, command: str, text: str) -> None:
+    """Put the text between the README's markers of a command."""
+    opening, closing = f"<!-- figures: {command} -->\n", "<!-- end of figures -->\n"
+    before, begin, rest = readme.read_text().partition(opening)
+    _, end, after = rest.partition(closing)
     if not (begin and end):
-        raise SystemExit(f"Error: {readme} lacks the lines {BEGIN.strip()} and {END.strip()}.")
-    readme.write_text(f"{before}{BEGIN}\n{text.strip()}\n\n{END}{after}")
+        raise SystemExit(f"Error: {readme} lacks {opening.strip()} and {closing.strip()} after it.")
+    readme.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")

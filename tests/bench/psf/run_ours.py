@@ -32,6 +32,8 @@ def fit(model: str, path_to_stamps: str, folder: Path) -> float:
         options=config["fit_psf"]["optimisers"]["gauss_newton"],
         settings=settings,
         device="cpu",
+        dask_scheduler=None,
+        threads=os.cpu_count(),
         max_failed_fraction=0.0,
     )
     return time.perf_counter() - started
@@ -57,8 +59,7 @@ def draw(
     request = dict(np.load(path_to_request))
     psf = load_psf(path_to_psf)
     # A PSF that changes with flux is drawn for each star's own.
-    flux = {"flux_adu": request["flux_adu"]} if hasattr(psf, "grid") else {}
-    shapes = psf.shapes(*request["positions"].T, **flux)
+    shapes = psf.shapes(*request["positions"].T, request["flux_adu"])
     grid = int(request["oversampling"]), int(request["half_size_px"])
     images = draw_shapes(psf.model, shapes, *grid).astype(np.float32)
     np.savez(
