@@ -19,7 +19,7 @@ START_PRECISION = 100.0  # residuals of a tenth of the peak
 LARGEST_PRECISION = 1e10
 STRONG_EVIDENCE = 5.0  # ln of the Bayes factor (Kass & Raftery 1995, JASA 90, 773)
 ITERATIONS = 12
-CHANGE = 0.03  # of ln precision, when the iteration ends
+CHANGE = 0.1  # of ln precision, when the iteration ends: less than its own error
 
 
 class Evidence(NamedTuple):
@@ -46,35 +46,51 @@ def update_precision(
     curvature[np.diag_indices_from(curvature)] -= current
     slope = gradient + current * position + curvature @ position
     group = np.concatenate([np.full(n_profile, -1), np.tile(groups, n_modes)])
-    members = [group == g for g in range(groups.max() + 1)]
-    fixed = np.zeros(n_profile)
-    is_out = np.zeros(len(members), bool)
-    while True:
-        for _ in range(ITERATIONS):
-            matrix = curvature + np.diag(np.concatenate([fixed, np.tile(precision, n_modes)]))
-            inverse = _invert(matrix)
-            best = inverse @ slope
-            old = np.array([precision[groups == g][0] for g in range(len(members))])
-            n_effective = np.array(
-                [
-                    m.sum() - p * np.trace(inverse[np.ix_(m, m)])
-                    for m, p in zip(members, old, strict=True)
-                ]
-            )
-            power = np.array([np.sum(best[m] ** 2) for m in members])
-            new = np.clip(np.maximum(n_effective, 0.1) / power, 1e-3, LARGEST_PRECISION)
-            new[is_out] = LARGEST_PRECISION
-            precision = new[groups]
-            if np.all(np.abs(np.log(new / old)) < CHANGE):
-                break
-        ln_bayes = [
-            np.inf if out else _ln_bayes_factor(best[m], inverse[np.ix_(m, m)], p)
-            for m, p, out in zip(members, old, is_out, strict=True)
-        ]
-        if min(ln_bayes) > STRONG_EVIDENCE:
-            return Evidence(precision, np.where(is_out, 0.0, n_effective))
-        is_out[np.argmin(ln_bayes)] = True
-        precision = np.where(is_out[groups], LARGEST_PRECISION, precision)
+    values = np.array([precision[groups == g][0] for g in range(groups.max() + 1)])
+    n_effective = np.zeros(len(values))
+    is_in = np.ones(len(values), bool)
+    while is_in.any():
+        rows = (group < 0) | is_in[group]
+        part = curvature[np.ix_(rows, rows)], slope[rows], group[rows]
+        numbers = np.flatnonzero(is_in)
+        values[is_in], n_effective[is_in], ln_bayes = _maximise(*part, numbers, values[is_in])
+        if ln_bayes.min() > STRONG_EVIDENCE:
+            break
+        weakest = numbers[np.argmin(ln_bayes)]
+        is_in[weakest], values[weakest], n_effective[weakest] = False, LARGEST_PRECISION, 0.0
+    return Evidence(values[groups], n_effective)
+
+
+def _maximise(
+    curvature: np.ndarray,
+    slope: np.ndarray,
+    group: np.ndarray,
+    numbers: np.ndarray,
+    values: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, effective coefficients and ln Bayes factor of the groups `numbers`, each (g,).
+
+    `group`: (m,) that of each coefficient, -1 of the profile's; `values`: (g,) the first guess.
+    """
+    members = [group == number for number in numbers]
+    for _ in range(ITERATIONS):
+        prior = sum(value * mine for value, mine in zip(values, members, strict=True))
+        inverse = _invert(curvature + np.diag(prior))
+        best = inverse @ slope
+        variance = np.diag(inverse)
+        n_effective = np.array(
+            [m.sum() - p * variance[m].sum() for m, p in zip(members, values, strict=True)]
+        )
+        power = np.array([np.sum(best[m] ** 2) for m in members])
+        old = values
+        values = np.clip(np.maximum(n_effective, 0.1) / power, 1e-3, LARGEST_PRECISION)
+        if np.all(np.abs(np.log(values / old)) < CHANGE):
+            break
+    ln_bayes = [
+        _ln_bayes_factor(best[m], inverse[np.ix_(m, m)], p)
+        for m, p in zip(members, old, strict=True)
+    ]
+    return values, n_effective, np.array(ln_bayes)
 
 
 def _invert(matrix: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-FIRST_DAMPING = 1e-3
+FIRST_DAMPING = 1e-2
 LARGEST_DAMPING = 1e12
 
 
