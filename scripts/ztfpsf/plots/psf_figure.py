@@ -10,6 +10,7 @@ from ztfpsf.psf.product import Psf
 
 HEIGHT_IN = 2.7
 SIZE_PX = 51
+FAINTEST = 1e-7  # px^-1 that is shown: a Gaussian falls far below what anyone sees
 PLACES = {
     "centre": (0.5, 0.5),
     "low x, low y": (0.05, 0.05),
@@ -36,7 +37,7 @@ def draw_psf(psf: Psf, title: str) -> Figure:
         growth.plot(radius, light, color=colour, linewidth=0.9)
     profile.set(
         title="mean over rings", xlabel="radius (px)", ylabel="PSF (1/px)", yscale="log",
-        xlim=(0, SIZE_PX // 2),
+        xlim=(0, SIZE_PX // 2), ylim=(FAINTEST, 1.0),
     )  # fmt: skip
     profile.legend(handlelength=1.0)
     growth.axhline(1.0, color=GREY, linewidth=0.8, linestyle="--")
@@ -51,7 +52,7 @@ def draw_psf(psf: Psf, title: str) -> Figure:
 def _draw_picture(axes: Axes, stamp: np.ndarray) -> None:
     half = len(stamp) / 2
     image = axes.imshow(
-        np.maximum(stamp, 1e-7), cmap=COUNTS, norm=LogNorm(1e-6, stamp.max()),
+        np.maximum(stamp, 0.1 * FAINTEST), cmap=COUNTS, norm=LogNorm(FAINTEST, stamp.max()),
         extent=(-half, half, -half, half),
     )  # fmt: skip
     axes.set(title="PSF at the centre (1/px)", xlabel="x (px)", ylabel="y (px)")

@@ -32,7 +32,6 @@ class GridFit(NamedTuple):
     error: np.ndarray  # (G, C)
     degree: int  # of the field polynomial
     flux_range: FluxRange
-    precision: np.ndarray  # (C,) of the prior, as the evidence asks
     n_effective: np.ndarray  # (groups,) coefficients that the data determine
 
 
@@ -178,7 +177,6 @@ def _read_grid(chunk: Chunk, cleaned: Cleaned, fitted: Fitted, number: int) -> G
         error=np.sqrt(np.maximum(variance, 0.0)).T,
         degree=chunk.settings.grid.degree,
         flux_range=cleaned.flux_ranges[number],
-        precision=np.asarray(cleaned.grid.precision[number]),
         n_effective=cleaned.n_effective[number],
     )
 

@@ -23,7 +23,7 @@ from ztfpsf.psf.choice import Chosen, fit_best
 from ztfpsf.psf.chunk import Size, measure_size
 from ztfpsf.psf.clock import compile_clock
 from ztfpsf.psf.device import configure
-from ztfpsf.psf.grid import add_grid
+from ztfpsf.psf.grid import add_grid, get_grid
 from ztfpsf.psf.image import FitSettings
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.optimisers import get_optimiser
@@ -112,11 +112,11 @@ def largest_chunk(request: Request, file: StampsFile, device: jax.Device) -> int
 
 def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     """Memory of one image in a chunk: stamps, nodes of the profile, and normal equations."""
-    model = get_model(request.model)
+    grids = [settings.grid for settings in request.candidates]
+    model = add_grid(get_model(request.model), grids[0].grid)
     n_shape = len(model.Shape._fields)
     m = n_shape * count_terms(request.degree)
-    if hasattr(model, "BASE"):
-        grids = [settings.grid for settings in request.candidates]
+    if get_grid(model) is not None:
         m += max(grid.grid.n_modes * len(grid.groups) for grid in grids)
     pixels = 20 * n_stars * size_px**2
     nodes = 4 * STARS_AT_ONCE * (n_shape + 2) * 2500
