@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
 NAMES = ("cpu", "cuda12")
 # Used by the workflow, its checks and its tests, not by the scripts of the rules.
-TOOLS = {"pytest", "ruff", "snakefmt", "snakemake"}
+TOOLS = {"pytest", "pytest-xdist", "ruff", "snakefmt", "snakemake"}
 TOOLS |= {"snakemake-executor-plugin-slurm"}
 OPTIONAL = {"distributed"}  # a running Dask cluster has it
 PIN = re.compile(

@@ -54,6 +54,15 @@ class Covariance(NamedTuple):
     star_shape: Array  # (n, 4, m)
 
 
+class Eliminated(NamedTuple):
+    """Normal equations of the shape alone. A star's block is A, its border B."""
+
+    inverse: Array  # (n, 4, 4) A^-1
+    border: Array  # (n, 4, m) A^-1 B
+    matrix: Array  # (m, m) corner - sum B^T A^-1 B, times `scale` on both sides
+    scale: Array  # (m,)
+
+
 class StarProducts(NamedTuple):
     """Weighted products of the derivatives of one star's pixels."""
 
@@ -93,22 +102,19 @@ def star_products(
     return StarProducts(gram, respond(grid, star[2] * weighted, star[0], star[1]))
 
 
-def products_with_coefficients(
-    model: Any, products: StarProducts, basis: Array, grid: GridTerms | None
-) -> Array:
-    """Products of each star with the shape and grid coefficients, (n, 4 + K + 1, m).
+def find_border(model: Any, products: StarProducts, basis: Array, grid: GridTerms | None) -> Array:
+    """Products of each star's own parameters with the shape and grid coefficients, (n, 4, m).
 
     `products` and `basis` (n, B) have the leading axis `star`; `response` is that of the modes.
     """
-    first, last = N_STAR_PARAMETERS, -1
-    n, rows = products.gram.shape[:2]
+    s, n = N_STAR_PARAMETERS, len(basis)
     free = free_coefficients(model, basis.shape[1])
-    of_profile = jnp.einsum("nsk,nb,kb->nskb", products.gram[:, :, first:last], basis, free)
-    of_profile = of_profile.reshape(n, rows, -1)
+    border = jnp.einsum("nsk,nb,kb->nskb", products.gram[:, :s, s:-1], basis, free)
+    border = border.reshape(n, s, -1)
     if grid is None:
-        return of_profile
-    of_grid = jnp.einsum("nsg,nc->nsgc", products.response, grid.basis)
-    return jnp.concatenate([of_profile, of_grid.reshape(n, rows, -1)], axis=2)
+        return border
+    of_grid = jnp.einsum("nsg,nc->nsgc", products.response[:, :s], grid.basis)
+    return jnp.concatenate([border, of_grid.reshape(n, s, -1)], axis=2)
 
 
 def all_products(model: Any, star: Array, shapes: Array, stars: Stars, batch: int) -> StarProducts:
@@ -128,26 +134,30 @@ def normal_equations(model: Any, parameters: Parameters, stars: Stars, batch: in
     """Normal equations of one problem, priors included."""
     shapes = star_shapes(model, parameters, stars)
     products = all_products(model, parameters.star, shapes, stars, batch)
-    gram, basis = products.gram, stars.basis
-    s, k = N_STAR_PARAMETERS, parameters.shape.shape[0]
-    rows = products_with_coefficients(model, products, basis, stars.grid)
+    gram, basis, size = products.gram, stars.basis, parameters.shape.size
+    s = N_STAR_PARAMETERS
     free = free_coefficients(model, basis.shape[1])
-    corner = jnp.einsum("nkm,nb,kb->kbm", rows[:, s : s + k], basis, free)
-    corner = corner.reshape(parameters.shape.size, -1)
+    pairs = basis[:, :, None] * basis[:, None, :]
+    corner = jnp.einsum("nkl,nbc->kblc", gram[:, s:-1, s:-1], pairs)
+    corner = (corner * free[:, :, None, None] * free).reshape(size, size)
+    gradient = (jnp.einsum("nk,nb->kb", gram[:, s:-1, -1], basis) * free).ravel()
     if parameters.grid is not None:
+        pairs = basis[:, :, None] * stars.grid.basis[:, None, :]
+        beside = jnp.einsum("nkg,nbc->kbgc", products.response[:, s:-1], pairs)
+        beside = (beside * free[:, :, None, None]).reshape(size, -1)
         of_grid = _grid_corner(model, parameters, stars, batch)
-        below = jnp.concatenate([corner[:, parameters.shape.size :].T, of_grid], axis=1)
-        corner = jnp.concatenate([corner, below])
+        corner = jnp.block([[corner, beside], [beside.T, of_grid]])
+        slope = jnp.einsum("ng,nc->gc", products.response[:, -1], stars.grid.basis)
+        gradient = jnp.concatenate([gradient, slope.ravel()])
     prior = make_prior(model, parameters, stars)
     precision = flatten(prior.precision)
     return Normal(
         chi2=jnp.sum(gram[:, -1, -1]) + prior_chi2(parameters, prior),
         star=gram[:, :s, :s],
-        border=rows[:, :s],
+        border=find_border(model, products, basis, stars.grid),
         corner=corner + jnp.diag(precision),
         star_gradient=gram[:, :s, -1],
-        shape_gradient=jnp.sum(rows[:, -1], axis=0)
-        - precision * (flatten(parameters) - flatten(prior.mean)),
+        shape_gradient=gradient - precision * (flatten(parameters) - flatten(prior.mean)),
     )
 
 
@@ -197,62 +207,47 @@ def _grid_corner(model: Any, parameters: Parameters, stars: Stars, batch: int) -
     return jnp.transpose(blocks, (2, 0, 3, 1)).reshape(n_modes * n_terms, -1)
 
 
-def _equilibrate(normal: Normal, damping: Array, n_damped: int) -> tuple[Normal, Array, Array]:
-    """Unit diagonal plus damping; also protects parameters without data (padding, all masked).
+def _eliminate(normal: Normal, damping: Array, n_damped: int) -> Eliminated:
+    """Take the stars out of the (damped) normal equations.
 
-    Coefficients beyond the first `n_damped` are the grid's: linear, they need no damping, and with
-    it could not follow the profile.
+    Matrices are brought to a unit diagonal before the damping is added; that also protects
+    parameters without data (padding, all masked). Coefficients beyond the first `n_damped` are the
+    grid's: linear, they need no damping, and with it could not follow the profile.
     """
     star_diagonal = jnp.diagonal(normal.star, axis1=1, axis2=2)
-    shape_diagonal = jnp.diagonal(normal.corner)
     star_scale = jnp.where(star_diagonal > 0, star_diagonal, 1.0) ** -0.5
-    shape_scale = jnp.where(shape_diagonal > 0, shape_diagonal, 1.0) ** -0.5
     star_unit = jnp.where(star_diagonal > 0, damping, 1.0)
-    of_shape = jnp.where(jnp.arange(len(shape_diagonal)) < n_damped, damping, 0.0)
-    shape_unit = jnp.where(shape_diagonal > 0, of_shape, 1.0)
     star = normal.star * star_scale[:, :, None] * star_scale[:, None, :]
-    corner = normal.corner * shape_scale[:, None] * shape_scale[None, :]
-    scaled = normal._replace(
-        star=star + jax.vmap(jnp.diag)(star_unit),
-        border=normal.border * star_scale[:, :, None] * shape_scale,
-        corner=corner + jnp.diag(shape_unit),
-        star_gradient=normal.star_gradient * star_scale,
-        shape_gradient=normal.shape_gradient * shape_scale,
-    )
-    return scaled, star_scale, shape_scale
+    inverse = jnp.linalg.inv(star + jax.vmap(jnp.diag)(star_unit))
+    inverse = inverse * star_scale[:, :, None] * star_scale[:, None, :]
+    # The border is by far the largest array: it is read as it is, the scales follow below.
+    border = inverse @ normal.border
+    diagonal = jnp.diagonal(normal.corner)
+    scale = jnp.where(diagonal > 0, diagonal, 1.0) ** -0.5
+    unit = jnp.where(jnp.arange(len(diagonal)) < n_damped, damping, 0.0)
+    matrix = normal.corner - jnp.einsum("nsm,nsp->mp", normal.border, border)
+    matrix = matrix * scale[:, None] * scale + jnp.diag(jnp.where(diagonal > 0, unit, 1.0))
+    return Eliminated(inverse, border, matrix, scale)
 
 
 def solve(normal: Normal, damping: Array, like: Parameters) -> Step:
     """Step of Levenberg-Marquardt with Marquardt's scaled damping; damping 0 is Gauss-Newton."""
-    scaled, star_scale, shape_scale = _equilibrate(normal, damping, like.shape.size)
-    right = jnp.concatenate([scaled.border, scaled.star_gradient[..., None]], axis=-1)
-    eliminated = jnp.linalg.inv(scaled.star) @ right  # A^-1 [B, g]
-    schur = scaled.corner - jnp.einsum("nsm,nsp->mp", scaled.border, eliminated[..., :-1])
-    gradient = scaled.shape_gradient - jnp.einsum("nsm,ns->m", scaled.border, eliminated[..., -1])
-    shape_step = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(schur), gradient)
-    star_step = eliminated[..., -1] - eliminated[..., :-1] @ shape_step
-    decrease = jnp.sum(star_step * scaled.star_gradient) + shape_step @ scaled.shape_gradient
-    return Step(
-        unflatten(star_step * star_scale, shape_step * shape_scale, like),
-        decrease,
-    )
+    inverse, border, matrix, scale = _eliminate(normal, damping, like.shape.size)
+    star_step = jnp.einsum("nst,nt->ns", inverse, normal.star_gradient)
+    gradient = normal.shape_gradient - jnp.einsum("nsm,ns->m", normal.border, star_step)
+    shape_step = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix), gradient * scale)
+    shape_step = shape_step * scale
+    star_step = star_step - border @ shape_step
+    decrease = jnp.sum(star_step * normal.star_gradient) + shape_step @ normal.shape_gradient
+    return Step(unflatten(star_step, shape_step, like), decrease)
 
 
 def covariance(normal: Normal) -> Covariance:
     """Inverse of the normal matrix in blocks."""
-    scaled, star_scale, shape_scale = _equilibrate(normal, jnp.zeros(()), 0)
-    inverse = jnp.linalg.inv(scaled.star)
-    eliminated = inverse @ scaled.border
-    schur = scaled.corner - jnp.einsum("nsm,nsp->mp", scaled.border, eliminated)
-    shape = jnp.linalg.inv(schur)
-    shape = 0.5 * (shape + shape.T)
+    inverse, border, matrix, scale = _eliminate(normal, jnp.zeros(()), 0)
+    shape = jnp.linalg.inv(matrix)
     # Coefficients that are held at 0 have no error.
-    known = jnp.where(jnp.diagonal(normal.corner) > 0, 1.0, 0.0)
-    shape = shape * known[:, None] * known
-    star_shape = -eliminated @ shape
-    star = inverse - jnp.einsum("nsm,ntm->nst", star_shape, eliminated)
-    return Covariance(
-        star * star_scale[:, :, None] * star_scale[:, None, :],
-        shape * shape_scale[:, None] * shape_scale,
-        star_shape * star_scale[:, :, None] * shape_scale,
-    )
+    scale = jnp.where(jnp.diagonal(normal.corner) > 0, scale, 0.0)
+    shape = 0.5 * (shape + shape.T) * scale[:, None] * scale
+    star_shape = -border @ shape
+    return Covariance(inverse - jnp.einsum("nsm,ntm->nst", star_shape, border), shape, star_shape)

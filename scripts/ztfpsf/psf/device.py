@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import jax
+import threadpoolctl
 
 from ztfpsf.errors import InputError
 
@@ -28,6 +29,8 @@ def configure(device: str, n_cpu_devices: int = 1) -> str:
     if device in PLATFORMS:
         jax.config.update("jax_platforms", PLATFORMS[device])
     jax.config.update("jax_enable_x64", True)
+    # Its threads and those of XLA would wait for each other's cores: a step takes 1.5 times as long.
+    threadpoolctl.threadpool_limits(1, user_api="blas")
     # Too late where something was computed already: its number of devices stays.
     with suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", n_cpu_devices)

@@ -1,8 +1,9 @@
 """The PSFs of the images of a chunk: weights, the asked optimiser, errors, reserved stars.
 
 Weights and rejections are found first, by a few rounds of Gauss-Newton (ztfpsf.psf.robust); then
-the optimiser in question minimises that fixed objective from the moment start. So all optimisers
-answer the same question, and their answers can be compared.
+the optimiser in question minimises that fixed objective, a profile from the moment start, a grid
+from where the rounds ended. So all optimisers answer the same question, and their answers can be
+compared.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.errors import InputError
-from ztfpsf.psf.arrow import covariance, normal_equations, solve
+from ztfpsf.psf.arrow import Normal, covariance, normal_equations, solve
 from ztfpsf.psf.chunk import (
     Chunk,
     Stack,
@@ -40,19 +41,30 @@ from ztfpsf.psf.star_fit import star_covariances
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
-def _judge(model: Any, stars: Stars, parameters: Parameters, batch: Batch) -> Judgement:
-    def judge_one(stars_and_parameters: tuple[Stars, Parameters]) -> Judgement:
-        one_stars, one_parameters = stars_and_parameters
-        normal = normal_equations(model, one_parameters, one_stars, batch.stars)
-        edm = solve(normal, jnp.zeros(()), one_parameters).chi2_decrease
-        return Judgement(covariance(normal), edm)
+def _find_normal(model: Any, stars: Stars, parameters: Parameters, batch: Batch) -> Normal:
+    return jax.lax.map(
+        lambda one: normal_equations(model, one[1], one[0], batch.stars),
+        (stars, parameters),
+        batch_size=batch.problems,
+    )
 
-    return jax.lax.map(judge_one, (stars, parameters), batch_size=batch.problems)
+
+@partial(jax.jit, static_argnames="batch")
+def _judge(normal: Normal, parameters: Parameters, batch: Batch) -> Judgement:
+    def judge_one(normal_and_parameters: tuple[Normal, Parameters]) -> Judgement:
+        one_normal, one_parameters = normal_and_parameters
+        edm = solve(one_normal, jnp.zeros(()), one_parameters).chi2_decrease
+        return Judgement(covariance(one_normal), edm)
+
+    return jax.lax.map(judge_one, (normal, parameters), batch_size=batch.problems)
 
 
 def judge(problem: Problem, solution: Solution) -> Judgement:
     """Covariances, and the expected decrease of chi2 to the minimum (Minuit's EDM)."""
-    return _judge(problem.model, problem.stars, solution.parameters, problem.batch)
+    normal, found = solution.normal, solution.parameters
+    if normal is None:
+        normal = _find_normal(problem.model, problem.stars, found, problem.batch)
+    return _judge(normal, found, problem.batch)
 
 
 def fit_image(

@@ -69,6 +69,7 @@ class Solution(NamedTuple):
     parameters: Parameters
     loss_history: Array  # (p, steps + 1), loss after each step, NaN after the last one
     iterations: Array  # (p,) int
+    normal: Any = None  # ztfpsf.psf.arrow.Normal at `parameters`, of an optimiser that has them
 
 
 def field_basis(x_px: np.ndarray, y_px: np.ndarray, nx: int, ny: int, degree: int) -> np.ndarray:

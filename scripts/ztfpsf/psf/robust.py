@@ -6,24 +6,22 @@ one, looks closer, and the evidence decides how strongly it is held.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ztfpsf.psf.arrow import normal_equations
+from ztfpsf.psf.arrow import Normal
 from ztfpsf.psf.chunk import Chunk, draw, list_rows, local_shapes, make_problem, refit
 from ztfpsf.psf.evidence import START_PRECISION, update_precision
 from ztfpsf.psf.flux import FluxRange, grid_basis, measure_flux_range
 from ztfpsf.psf.grid import get_base, get_grid, make_modes
 from ztfpsf.psf.optimisers import gauss_newton
 from ztfpsf.psf.problem import (
-    Batch,
     GridTerms,
     Parameters,
-    Stars,
     count_terms,
     field_basis,
 )
@@ -31,7 +29,7 @@ from ztfpsf.psf.rejection import Clipping, Image, Kept, has_enough_pixels, rejec
 from ztfpsf.psf.start import start_fwhm, start_shape, start_stars
 
 FEWEST_STARS = 3
-PROFILE_STEPS = 12  # of a round; most need a few
+PROFILE_STEPS = 8  # of a round; most need a few
 GRID_STEPS = 4  # the final fit has as many as it needs
 ROUND_TOLERANCE = 0.1  # of chi2 per star, when a round ends
 GRID_ROUNDS = 2
@@ -72,14 +70,14 @@ def clean(chunk: Chunk) -> Cleaned:
     profile = chunk._replace(model=get_base(chunk.model))
     cleaned = _begin(chunk)
     for _ in range(chunk.settings.clipping.rounds):
-        cleaned = _reject(profile, _fit_round(profile, cleaned))
+        cleaned = _reject(profile, _fit_round(profile, cleaned)[0])
     if get_grid(chunk.model) is None:
         return cleaned
     cleaned = _begin_grid(chunk, cleaned)
     for _ in range(GRID_ROUNDS):
-        cleaned = _weigh_grid(chunk, _fit_round(chunk, cleaned))
-        cleaned = _reject(chunk, cleaned)
-    return cleaned
+        cleaned, normal = _fit_round(chunk, cleaned)
+        cleaned = _reject(chunk, _weigh_grid(chunk, cleaned, normal))
+    return cleaned._replace(start=cleaned.best)
 
 
 def _begin(chunk: Chunk) -> Cleaned:
@@ -95,17 +93,18 @@ def _begin(chunk: Chunk) -> Cleaned:
     return Cleaned(start, start, kept, np.full(chunk.n_images, chunk.size.n_candidates))
 
 
-def _fit_round(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
-    """The best shape (and grid) with the present weights."""
+def _fit_round(chunk: Chunk, cleaned: Cleaned) -> tuple[Cleaned, Normal]:
+    """The best shape (and grid) with the present weights, and the normal equations there."""
     use = cleaned.is_fitted(chunk)
     problem = make_problem(chunk, use, cleaned.weight, cleaned.best, cleaned.grid)
     steps = PROFILE_STEPS if cleaned.grid is None else GRID_STEPS
     # The size of the chunk, not the number of stars: compiled once for all images of it.
     options = gauss_newton.Options(steps, ROUND_TOLERANCE * chunk.size.n_candidates)
-    found = gauss_newton.solve(problem, options).parameters
+    solution = gauss_newton.solve(problem, options)
+    found = solution.parameters
     star = _replace_used(cleaned.best.star, cleaned.start.star, found.star, use)
     fewest = np.minimum(cleaned.fewest, use.sum(axis=1))
-    return cleaned._replace(best=found._replace(star=star), fewest=fewest)
+    return cleaned._replace(best=found._replace(star=star), fewest=fewest), solution.normal
 
 
 @jax.jit
@@ -175,25 +174,16 @@ def _make_modes(chunk: Chunk, number: int, coefficients: np.ndarray) -> np.ndarr
     return make_modes(chunk.model, centre)
 
 
-def _weigh_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
+def _weigh_grid(chunk: Chunk, cleaned: Cleaned, normal: Normal) -> Cleaned:
     """Precision of the grid's terms, from the evidence."""
-    problem = make_problem(
-        chunk, cleaned.is_fitted(chunk), cleaned.weight, cleaned.best, cleaned.grid
-    )
     groups = chunk.settings.grid.groups
     precision = np.array(cleaned.grid.precision)
     n_effective = np.zeros((len(precision), groups.max() + 1))
     for i, fewest in enumerate(cleaned.fewest):
         # A failed image has no evidence.
         if fewest >= FEWEST_STARS:
-            stars, start = jax.tree.map(lambda leaf, i=i: leaf[i], (problem.stars, problem.start))
-            normal = _normal(chunk.model, start, stars, problem.batch)
-            found = update_precision(jax.tree.map(np.asarray, normal), start, precision[i], groups)
+            its, best = jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), (normal, cleaned.best))
+            found = update_precision(its, best, precision[i], groups)
             precision[i], n_effective[i] = found
     grid = cleaned.grid._replace(precision=jnp.asarray(precision))
     return cleaned._replace(grid=grid, n_effective=n_effective)
-
-
-@partial(jax.jit, static_argnames=("model", "batch"))
-def _normal(model: Any, start: Parameters, stars: Stars, batch: Batch) -> Any:
-    return normal_equations(model, start, stars, batch.stars)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf import levenberg
-from ztfpsf.psf.arrow import all_products, products_with_coefficients
+from ztfpsf.psf.arrow import all_products, find_border
 from ztfpsf.psf.problem import N_STAR_PARAMETERS, Stars, star_model, star_psf
 
 NITER = 50
@@ -95,7 +95,7 @@ def star_covariances(
     """
     s = N_STAR_PARAMETERS
     products = all_products(model, star, shapes, stars, batch)
-    rows = products_with_coefficients(model, products, stars.basis, stars.grid)[:, :s]
+    rows = find_border(model, products, stars.basis, stars.grid)
     gram = products.gram[:, :s, :s]
     diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
     # Singular only without data; such stars are flagged by their number of pixels.

@@ -5,8 +5,8 @@
 Turbulence makes wings that fall as r^-11/3 at large radii and slightly steeper where stars of a
 stamp show them (Roddier 1981, Progress in Optics 19, 281; Racine 1996, PASP 108, 699), whatever
 the core looks like. A Moffat alone takes alpha from the core; extrapolated, it misses 1 to 2 % of
-the light. Both parts share the half-maximum ellipse; alpha > 2 and 0 < w < 1, so that neither part
-is negative or falls more slowly than the wing, are the same over the field.
+the light. Both parts share the half-maximum ellipse; alpha > 2 and w > 0, so that no wing is
+negative or falls more slowly than r^-4, are the same over the field.
 """
 
 from typing import NamedTuple
@@ -14,26 +14,27 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.nn import sigmoid
+from jax.nn import softplus
 
 from ztfpsf.psf.models import moffat
 from ztfpsf.psf.models._elliptical import radius_squared
 
 WING_HALF = np.sqrt(2.0) - 1.0  # 2^(1/alpha) - 1
-START_LOGIT_WING = -2.2
+SOFTNESS = 0.05  # a wing above twice that is linear in its parameter
+START_WING = 0.1
 # The same for all stars of an image: polynomial terms beyond the first stay 0.
-CONSTANT = ("ln_alpha_minus_2", "logit_wing")
+CONSTANT = ("ln_alpha_minus_2", "soft_wing")
 # Found with the profile alone and then kept: with a grid, many exponents would do as well.
 SETTLED = ("ln_alpha_minus_2",)
 # Mean and sigma of Gaussian priors: the wing means nothing when alpha is near its own exponent, and
 # alpha nothing when the wing is all there is.
-PRIOR = {"ln_alpha_minus_2": (0.5, 1.5), "logit_wing": (-1.4, 2.0)}
+PRIOR = {"ln_alpha_minus_2": (0.5, 1.5), "soft_wing": (0.2, 0.5)}
 
 
 class Shape(NamedTuple):
     ln_fwhm: Array  # ln(FWHM / px), geometric mean of the axes
     ln_alpha_minus_2: Array
-    logit_wing: Array  # ln(w / (1 - w)), w the part of the light in the wing component
+    soft_wing: Array  # u, w = s ln(1 + exp(u / s)): w itself but near 0; s = SOFTNESS
     e1: Array  # elongation along x
     e2: Array  # elongation along y = x
 
@@ -49,14 +50,19 @@ class Description(NamedTuple):
 def start(fwhm_px: float) -> Shape:
     """A round profile with alpha = 3 and a tenth of the light in the wing."""
     zero = jnp.zeros(())
-    return Shape(jnp.log(fwhm_px), zero, jnp.asarray(START_LOGIT_WING), zero, zero)
+    return Shape(jnp.log(fwhm_px), zero, jnp.asarray(START_WING), zero, zero)
+
+
+def _wing(shape: Shape) -> Array:
+    """w, the part of the light in the wing."""
+    return SOFTNESS * softplus(shape.soft_wing / SOFTNESS)
 
 
 def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
     ln_alpha_minus_1 = jnp.log1p(jnp.exp(shape.ln_alpha_minus_2))
     core = moffat.Shape(shape.ln_fwhm, ln_alpha_minus_1, shape.e1, shape.e2)
-    part = sigmoid(shape.logit_wing)
+    part = _wing(shape)
     t = radius_squared(dx_px, dy_px, shape.ln_fwhm, shape.e1, shape.e2)
     # Moffat with alpha = 2, without a logarithm and an exponential per pixel.
     wing = 4.0 * WING_HALF / jnp.pi * jnp.exp(-2.0 * shape.ln_fwhm) / (1.0 + WING_HALF * t) ** 2
@@ -66,4 +72,4 @@ def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
 def describe(shape: Shape) -> Description:
     """FWHM, alpha of the core, light in the wing component and the two distortions."""
     alpha = 2.0 + jnp.exp(shape.ln_alpha_minus_2)
-    return Description(jnp.exp(shape.ln_fwhm), alpha, sigmoid(shape.logit_wing), shape.e1, shape.e2)
+    return Description(jnp.exp(shape.ln_fwhm), alpha, _wing(shape), shape.e1, shape.e2)

@@ -34,7 +34,7 @@ def _solve(model: Any, stars: Stars, start: Parameters, options: Options, batch:
             options.niter,
             options.tol,
         )
-        return Solution(state.parameters, state.history, state.iteration)
+        return Solution(state.parameters, state.history, state.iteration, state.normal)
 
     return jax.lax.map(solve_one, (stars, start), batch_size=batch.problems)
 
