@@ -29,7 +29,7 @@ def configure(device: str, n_cpu_devices: int = 1) -> str:
     if device in PLATFORMS:
         jax.config.update("jax_platforms", PLATFORMS[device])
     jax.config.update("jax_enable_x64", True)
-    # Its threads and those of XLA would wait for each other's cores: a step takes 1.5 times as long.
+    # Its threads and those of XLA would take each other's cores: steps take 1.5 times as long.
     threadpoolctl.threadpool_limits(1, user_api="blas")
     # Too late where something was computed already: its number of devices stays.
     with suppress(RuntimeError):
