@@ -153,5 +153,6 @@ rule report:
     input:
         rules.plot_run.output,
         rules.index_products.output,
+        lambda wildcards: there([rules.time_fits.output.picture]),
         pictures_of_masters,
         [*pictures_of_units()],

@@ -7,7 +7,12 @@
 rule time_fits:
     output:
         table="results/time_fits/fits_seconds.parquet",
-        picture=picture("results/time_fits/fits_seconds"),
+        picture=report(
+            picture("results/time_fits/fits_seconds"),
+            caption="captions/time_fits.rst",
+            category="Run",
+            labels={"what": "4. time against the number of stars"},
+        ),
     log:
         "logs/time_fits/fits.log",
     conda:
