@@ -7,7 +7,6 @@ from ztfpsf.calibration import linearity, pocket
 from ztfpsf.calibration.combine import Noise, clipped_mean, median
 from ztfpsf.calibration.cosmics import Cosmics, find_cosmics
 from ztfpsf.calibration.mask import BITS, DEFAULT_BAD, bad_pixels, grow, local_medians, mask_flat
-from ztfpsf.calibration.nearest import nearest_night
 from ztfpsf.calibration.orientation import (
     mosaic,
     overscan_columns,
@@ -20,6 +19,7 @@ from ztfpsf.calibration.raw import open_raw
 from ztfpsf.errors import InputError
 from ztfpsf.focal_plane import quadrant_offset_px
 from ztfpsf.names import parse_raw
+from ztfpsf.nights import nearest_night
 from ztfpsf.simulation.linearity import measured_adu
 
 # --- names ---

@@ -129,7 +129,7 @@ def test_errors_include_the_grid(isolated) -> None:
 
 def test_start_of_the_precision_decides_nothing(isolated, monkeypatch) -> None:
     stamps, _, result = isolated
-    monkeypatch.setattr("ztfpsf.psf.robust.START_PRECISION", 3e3)
+    monkeypatch.setattr("ztfpsf.psf.rounds.START_PRECISION", 3e3)
     other = fit(stamps)
     np.testing.assert_allclose(centred_psf(other), centred_psf(result), atol=1e-4)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from pure_moffat import PURE_MOFFAT
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
 from ztfpsf.simulation.comparison import compare_pixels, compare_psf, compare_stars, match_stars
 from ztfpsf.simulation.psf import TruePsf, quadrant_field, true_psf
 from ztfpsf.simulation.scene import SceneSettings, simulate_quadrant, write_quadrant
-from ztfpsf.simulation.settings import PURE_MOFFAT
 from ztfpsf.simulation.truth import write_true_psf
 
 NY, NX = 128, 160

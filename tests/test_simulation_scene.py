@@ -4,6 +4,7 @@ import galsim
 import numpy as np
 import pytest
 from astropy.wcs import WCS
+from pure_moffat import PURE_MOFFAT
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, read_image
 from ztfpsf.simulation import drawing
@@ -11,7 +12,7 @@ from ztfpsf.simulation.catalogue import isolated_positions, magnitudes
 from ztfpsf.simulation.psf import TruePsf, quadrant_field, true_psf
 from ztfpsf.simulation.scene import SceneSettings, simulate_quadrant, write_quadrant
 from ztfpsf.simulation.seeds import generator
-from ztfpsf.simulation.settings import PURE_MOFFAT, PsfSettings
+from ztfpsf.simulation.settings import PsfSettings
 from ztfpsf.simulation.wcs import quadrant_wcs_header, sky_to_pixel, template_header
 
 NX, NY = 200, 220

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ztfpsf.calibration.nearest import nearest_night
 from ztfpsf.errors import InputError
 from ztfpsf.names import QuadrantName, RawName, parse_raw
+from ztfpsf.nights import nearest_night
 
 _KINDS = {"b": "bias frames", "f": "flats"}
 

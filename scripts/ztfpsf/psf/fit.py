@@ -1,6 +1,6 @@
 """The PSFs of the images of a chunk: weights, the asked optimiser, errors, reserved stars.
 
-Weights and rejections are found first, by a few rounds of Gauss-Newton (ztfpsf.psf.robust); then
+Weights and rejections are found first, by a few rounds of Gauss-Newton (ztfpsf.psf.rounds); then
 the optimiser in question minimises that fixed objective, a profile from the moment start, a grid
 from where the rounds ended. So all optimisers answer the same question, and their answers can be
 compared.
@@ -36,7 +36,7 @@ from ztfpsf.psf.image import FitSettings, ImageStamps
 from ztfpsf.psf.problem import Batch, GridTerms, Parameters, Problem, Solution, Stars
 from ztfpsf.psf.rejection import Image, Kept, is_core, mean_of
 from ztfpsf.psf.results import Fitted, ImageFit, Judgement, StarFits, read_fitted, read_image
-from ztfpsf.psf.robust import FEWEST_STARS, Cleaned, clean, explain_too_few
+from ztfpsf.psf.rounds import FEWEST_STARS, Cleaned, clean, explain_too_few
 from ztfpsf.psf.star_fit import star_covariances
 
 

@@ -13,7 +13,7 @@ from ztfpsf.psf.field import fit_field
 from ztfpsf.psf.flux import FluxRange
 from ztfpsf.psf.problem import Solution
 from ztfpsf.psf.product import propagate
-from ztfpsf.psf.robust import Cleaned
+from ztfpsf.psf.rounds import Cleaned
 
 EDM_TOLERANCE = 0.01  # expected decrease of chi2 that is left; the same for all optimisers
 
