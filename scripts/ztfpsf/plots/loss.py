@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ztfpsf.compare.fits import (
     NEAR_MINIMUM,
@@ -20,6 +21,7 @@ from ztfpsf.plots.style import CYCLE, GREY, MARKERS, make_figure, make_text_figu
 ROW_HEIGHT_IN = 2.9
 # Below it all fits are at the minimum: the tolerance of chi2 that decides on convergence.
 FLOOR = 0.01
+DECADE = 10.0  # shorter axes are linear: a logarithmic one would hardly have a number
 
 
 def draw_loss(fits: Sequence[Fit], title: str) -> Figure:
@@ -64,9 +66,14 @@ def _draw_group(
             # Where it ended.
             axes.plot(x.iloc[-1:], some["excess"].iloc[-1:], markersize=6, **look)
     for axes in (left, right):
-        axes.set(xscale="log", yscale="log")
+        low, high = axes.dataLim.intervalx
+        axes.set(xscale="log" if high > DECADE * low else "linear", yscale="log")
         axes.axhline(NEAR_MINIMUM * smallest, color=GREY, linewidth=0.8, linestyle="--")
         axes.axhline(FLOOR, color=GREY, linewidth=0.8, linestyle=":")
+    if left.get_xscale() == "linear":
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Room for the note above the upper line.
+    left.set_ylim(top=max(left.get_ylim()[1], 4.0 * NEAR_MINIMUM * smallest))
     left.set(xlabel="iteration + 1", ylabel="$\\chi^2$ − smallest $\\chi^2$")
     right.set_xlabel("time without compilation (s)")
     for y, note in ((NEAR_MINIMUM * smallest, "0.1 % of $\\chi^2$"), (FLOOR, "at the minimum")):
