@@ -6,7 +6,7 @@ import pytest
 from galsim_stars import draw
 from problems import make_problem, make_stamps, make_truth, true_profile
 from ztfpsf.errors import InputError
-from ztfpsf.psf import robust
+from ztfpsf.psf import rounds
 from ztfpsf.psf.field import fit_field
 from ztfpsf.psf.fit import fit_image, judge
 from ztfpsf.psf.image import FitSettings, choose_degree, padded_size
@@ -67,7 +67,7 @@ def test_start_does_not_decide(stamps, monkeypatch) -> None:
     reference = fit(stamps)
     error = np.sqrt(np.diag(reference.coefficients_covariance))
     for fwhm_px in (0.9, 3.5):
-        monkeypatch.setattr(robust, "start_fwhm", lambda *_, value=fwhm_px: [value])
+        monkeypatch.setattr(rounds, "start_fwhm", lambda *_, value=fwhm_px: [value])
         other = fit(stamps)
         assert np.abs(other.coefficients[:, 0] - reference.coefficients[:, 0]).max() < (
             0.02 * error.max()
