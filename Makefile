@@ -3,6 +3,7 @@ PYTHON ?= python3
 LOCK ?= cpu
 
 BIN := .venv/bin
+REPORT := --report results/report.html --report-stylesheet rules/captions/report.css
 # Written when the installation is complete: an interrupted one starts again.
 STAMP := .venv/.$(LOCK).lock-stamp
 BENCH_STAMP := .venv-bench/.lock-stamp
@@ -31,12 +32,12 @@ demo: $(STAMP) ## a real image (31 MB are fetched), and a simulated CCD from raw
 	$(BIN)/snakemake --profile profiles/local
 	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml
 	$(BIN)/snakemake --profile profiles/local --rerun-triggers mtime -- report
-	$(BIN)/snakemake --report results/report.html -- report
+	$(BIN)/snakemake $(REPORT) -- report
 	@cat results/compare_fits/*_summary.txt results/compare_truth/*/*/*_truth.md
 
 report: $(STAMP) ## results/report.html, one page about all results (ARGS=: what the run was given)
 	$(BIN)/snakemake --profile profiles/local --rerun-triggers mtime $(ARGS) -- report
-	$(BIN)/snakemake $(ARGS) --report results/report.html -- report
+	$(BIN)/snakemake $(ARGS) $(REPORT) -- report
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest tests --numprocesses auto --maxprocesses 4 --dist loadgroup

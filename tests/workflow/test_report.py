@@ -42,6 +42,13 @@ const look = () => {
 };
 look();
 """
+# Whether the picture that is shown fits the window.
+FITS = """
+const [path] = arguments;
+const picture = document.querySelector(`#app [src="${results[path].data_uri}"]`);
+const box = picture.getBoundingClientRect();
+done(box.top >= 0 && box.bottom <= window.innerHeight && box.right <= window.innerWidth);
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,8 @@ def reported(finished: tuple[Workflow, Run]) -> Workflow:
     # Nothing is begun again, least of all what failed.
     again = ("summarise_run", "plot_run", "index_products", "report")
     assert made.jobs == dict.fromkeys(again, 1), made.text
-    page = workflow.run(*flags, "--report", PAGE, targets=["report"])
+    look = ("--report-stylesheet", str(ROOT / "rules/captions/report.css"))
+    page = workflow.run(*flags, "--report", PAGE, *look, targets=["report"])
     assert page.returncode == 0, page.text
     return workflow
 
@@ -121,6 +129,8 @@ def test_page_loads_and_shows_every_picture(reported: Workflow, tmp_path: Path) 
             expected = {"statuses": 5, "timing": 2}.get(Path(path).stem)
             size = window.run(SHOW, path)
             assert size == expected if expected else size > 500, path
+            # The upper edge of a picture larger than the window could not be reached.
+            assert expected or window.run(FITS, path), path
         assert window.errors() == []
 
 
