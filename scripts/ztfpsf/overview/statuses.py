@@ -52,4 +52,5 @@ def describe_run(images: pd.DataFrame) -> str:
     when = nights[0] if len(nights) == 1 else f"{nights[0]} to {nights[-1]}"
     counts = name_verdicts(images).value_counts()
     found = [f"{counts[name]} {name}" for name in (*VERDICTS, FAILED) if name in counts]
-    return f"{when}: {len(images)} images, {', '.join(found)}"
+    n = len(images)
+    return f"{when}: {n} image{'s' if n != 1 else ''}, {', '.join(found)}"
