@@ -91,8 +91,9 @@ def draw_rho_panel(axes: Axes, rho: pd.DataFrame, n_stars: int, min_stars: int) 
         say(axes, f"{n_stars} reserved stars; {min_stars} of an image are needed")
         return
     axes.set(xscale="log", yscale="log", ylabel="$|\\rho|$")
-    steps = np.round(2.0 * np.log(rho["separation_px"]))
-    mean = rho.groupby(steps)[[name for name in rho if name != "image"]].mean()
+    # Bins from the widest separation on: an image may have no pair in the narrowest one.
+    bins = rho.groupby("image").cumcount(ascending=False)
+    mean = rho.groupby(bins)[[name for name in rho if name != "image"]].mean()
     for number, colour, marker in zip(range(1, 6), CYCLE, MARKERS, strict=False):
         values, x = mean[f"rho{number}"], mean["separation_px"]
         axes.plot(x, values.abs(), color=colour, linewidth=0.6)
