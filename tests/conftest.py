@@ -15,12 +15,11 @@ def strict_promotion() -> Iterator[None]:
         yield
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Of several processes (make test) one runs all tests that share what is costly to make."""
-    for item in items:
-        group = item.path.name
-        if item.path.parent.name == "cluster":
-            group = "cluster"
-        elif "finished" in item.fixturenames:
-            group = "finished"
-        item.add_marker(pytest.mark.xdist_group(group))
+    group = item.path.name
+    if item.path.parent.name == "cluster":
+        group = "cluster"
+    elif "finished" in item.fixturenames:
+        group = "finished"
+    item.add_marker(pytest.mark.xdist_group(group))

@@ -257,8 +257,9 @@ def test_loss_picture(gauss_newton: Fit, adam: Fit) -> None:
     other = adam._replace(model="gaussian")
     figure = draw_loss([gauss_newton, adam, other, make_failed("scipy")], "unit")
     left, right = figure.axes
-    for axes in (left, right):
-        assert axes.get_xscale() == axes.get_yscale() == "log"
+    # Four steps in a few seconds: less than a decade.
+    assert (left.get_xscale(), left.get_yscale()) == ("linear", "log")
+    assert all(tick == round(tick) for tick in left.get_xticks())
     assert left.get_xlabel() == "iteration + 1"
     assert right.get_xlabel() == "time without compilation (s)"
     assert left.get_title(loc="left") == "moffat"
@@ -268,6 +269,13 @@ def test_loss_picture(gauss_newton: Fit, adam: Fit) -> None:
     np.testing.assert_array_equal(first.get_xdata(), [1, 2, 3, 4])
     np.testing.assert_allclose(first.get_ydata(), [1800.0, 100.0, 0.1, FLOOR])
     assert left.lines[0].get_color() != left.lines[2].get_color()
+
+
+def test_long_histories_have_logarithmic_axes(adam: Fit) -> None:
+    losses = list(1000.0 * 0.9 ** np.arange(30) + 100.0)
+    long = adam._replace(history=make_history("a", losses, 1.0))
+    for axes in draw_loss([long], "unit").axes:
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
 
 
 def test_every_model_has_a_row_if_none_has_two_optimisers(gauss_newton: Fit, adam: Fit) -> None:
