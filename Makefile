@@ -40,7 +40,7 @@ report: $(STAMP) ## results/report.html, one page about all results (ARGS=: what
 	$(BIN)/snakemake $(ARGS) $(REPORT) -- report
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest tests --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest tests --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-cluster: $(STAMP) ## run the demo, and faults, on a SLURM made for it (installs Debian's packages)
 	@$(BIN)/python tests/helpers/install_slurm.py
