@@ -50,10 +50,11 @@ test-report: $(STAMP) ## look at the report with Chromium (installs Debian's pac
 	@$(BIN)/python tests/helpers/install_chromium.py
 	$(BIN)/python -m pytest tests/workflow/test_report.py
 
-lint: $(STAMP) ## check format and style of all code
+lint: $(STAMP) ## check format, style and types of all code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
 format: $(STAMP) ## format all code
