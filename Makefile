@@ -4,8 +4,9 @@ LOCK ?= cpu
 
 BIN := .venv/bin
 REPORT := --report results/report.html --report-stylesheet rules/captions/report.css
-# Written when the installation is complete: an interrupted one starts again.
-STAMP := .venv/.$(LOCK).lock-stamp
+# Written when an installation is complete: an interrupted one starts again.
+PINNED := .venv/.$(LOCK).lock-stamp
+STAMP := .venv/.package-stamp
 BENCH_STAMP := .venv-bench/.lock-stamp
 BENCH_PSF_STAMP := .venv-bench-psf/.lock-stamp
 UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.11 \
@@ -18,9 +19,13 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(STAMP) ## install the pinned packages in .venv
+env: $(STAMP) ## install the pinned packages, and ztfpsf as it is here, in .venv
 
-$(STAMP): envs/$(LOCK).lock
+$(STAMP): $(PINNED) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PINNED): envs/$(LOCK).lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing the packages of $< in .venv: a few minutes, once."
@@ -65,13 +70,17 @@ format: $(STAMP) ## format all code
 docs: $(STAMP) ## write the table of config/README.md from config/schema.yaml
 	$(BIN)/python config/describe.py
 
-lock: ## pin the packages of envs/*.in anew (UPGRADE=--upgrade: at their newest versions)
+lock: ## pin the packages of pyproject.toml and envs/*.in anew (UPGRADE=--upgrade: the newest)
 	tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \
 	  $(PYTHON) -m venv "$$tools" && "$$tools/bin/pip" install --quiet uv && cd envs && \
-	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cpu.in --output-file cpu.lock && \
-	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) cuda12.in --constraint cpu.lock --output-file cuda12.lock && \
-	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) bench.in --output-file bench.lock && \
-	  "$$tools/bin/uv" $(UV_COMPILE) $(UPGRADE) bench_psf.in --output-file bench_psf.lock
+	  compile="$$tools/bin/uv $(UV_COMPILE) --output-file" && \
+	  $$compile cpu.lock $(UPGRADE) ../pyproject.toml cpu.in && \
+	  $$compile cuda12.lock $(UPGRADE) ../pyproject.toml cpu.in cuda12.in --constraint cpu.lock && \
+	  $$compile "$$tools/cpu" ../pyproject.toml --constraint cpu.lock && \
+	  $$compile "$$tools/cuda12" ../pyproject.toml cuda12.in --constraint cuda12.lock && \
+	  for name in cpu cuda12; do $(PYTHON) write_conda.py $$name "$$tools/$$name" || exit; done && \
+	  $$compile bench.lock $(UPGRADE) bench.in && \
+	  $$compile bench_psf.lock $(UPGRADE) bench_psf.in
 
 bench: $(STAMP) $(BENCH_PSF_STAMP) ## our PSFs beside PSFEx, Piff and photutils (SETS=, CODES=: some of them)
 	PYTHONPATH=scripts $(BIN)/python tests/bench/psf/bench.py .venv-bench-psf/bin/python \
