@@ -18,11 +18,12 @@ dependencies:
 
 def to_conda(lock: str, name: str) -> str:
     """The environment in YAML; pip checks hashes in a list of packages as in a lock."""
-    lines = [line.removesuffix("\\").strip() for line in lock.splitlines()]
-    return HEAD.format(name=name) + "".join(
-        f"          {line}\n" if line.startswith("--hash") else f"      - >-\n        {line}\n"
-        for line in lines
-    )
+    # Folded, the lines of a package are one: YAML reads their breaks as blanks.
+    items = [
+        f"        {line}" if line.startswith("--hash") else f"      - >-\n        {line}"
+        for line in (line.removesuffix("\\").strip() for line in lock.splitlines())
+    ]
+    return "\n".join([HEAD.format(name=name).rstrip(), *items, ""])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import ast
 import re
 import sys
+import tomllib
+from collections.abc import Iterable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -12,14 +14,12 @@ import yaml
 ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
 NAMES = ("cpu", "cuda12")
-# Used by the workflow, its checks and its tests, not by the scripts of the rules.
-TOOLS = {"pytest", "pytest-xdist", "ruff", "snakefmt", "snakemake"}
-TOOLS |= {"snakemake-executor-plugin-slurm"}
 OPTIONAL = {"distributed"}  # a running Dask cluster has it
 PIN = re.compile(
     r"(?P<name>[a-z0-9._-]+)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))? \\\n"
     r"(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
 )
+HASHED = re.compile(r"[a-z0-9._-]+==[^ ;]+( ; .+?)?( --hash=sha256:[0-9a-f]{64})+")
 
 
 def read_lock(name: str) -> dict[str, str]:
@@ -32,20 +32,24 @@ def lock_text(name: str) -> str:
 
 def read_direct(name: str) -> set[str]:
     """Packages asked for in envs/{name}.in."""
-    names = set()
-    for line in (ENVS / f"{name}.in").read_text().splitlines():
-        if line.startswith("-r "):
-            names |= read_direct(line.removeprefix("-r ").removesuffix(".in"))
-        elif line and not line.startswith("#"):
-            names.add(normalise(re.split(r"[\[<>=]", line)[0]))
-    return names
+    lines = (ENVS / f"{name}.in").read_text().splitlines()
+    return to_names(line for line in lines if not line.startswith("#"))
 
 
-def read_conda(name: str) -> dict[str, str]:
-    """Pins of the pip section of a conda environment."""
-    dependencies = yaml.safe_load((ENVS / f"{name}.yaml").read_text())["dependencies"]
-    pins = next(part["pip"] for part in dependencies if isinstance(part, dict))
-    return {normalise(pin.split("==")[0].split("[")[0]): pin.split("==")[1] for pin in pins}
+def dependencies() -> set[str]:
+    """Packages that ztfpsf needs."""
+    text = (ROOT / "pyproject.toml").read_text()
+    return to_names(tomllib.loads(text)["project"]["dependencies"])
+
+
+def to_names(requirements: Iterable[str]) -> set[str]:
+    return {normalise(re.split(r"[\[<>=]", requirement)[0]) for requirement in requirements}
+
+
+def read_conda(name: str) -> list[str]:
+    """The pip section of a conda environment."""
+    parts = yaml.safe_load((ENVS / f"{name}.yaml").read_text())["dependencies"]
+    return next(part["pip"] for part in parts if isinstance(part, dict))
 
 
 def normalise(name: str) -> str:
@@ -59,6 +63,7 @@ def test_every_line_of_a_lock_is_a_hashed_pin(name: str) -> None:
 
 
 def test_locks_agree() -> None:
+    assert dependencies() <= read_lock("cpu").keys()
     assert read_lock("cpu").items() <= read_lock("cuda12").items()
     assert not [package for package in read_lock("cpu") if "nvidia" in package]
     assert "jax-cuda12-plugin" in read_lock("cuda12")
@@ -71,15 +76,23 @@ def test_no_host_is_named(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_conda_environment_has_the_versions_of_the_lock(name: str) -> None:
-    conda, lock = read_conda(name), read_lock(name)
-    assert conda == {package: lock.get(package) for package in conda}
-    assert set(conda) <= read_direct(name)
+def test_conda_environment_is_of_one_mind_with_the_lock(name: str) -> None:
+    """All that the package needs, pinned and hashed as in the lock, and none of the tools."""
+    pins = read_conda(name)
+    assert [pin for pin in pins if not HASHED.fullmatch(pin)] == []
+    assert {" ".join(pin.split()) for pin in pins} <= lock_lines(name)
+    names = {pin.split("==")[0] for pin in pins}
+    assert dependencies() <= names
+    assert not names & {"pytest", "snakemake", "ruff"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_conda_environment_has_what_the_scripts_import(name: str) -> None:
-    assert imported_packages() <= set(read_conda(name))
+def lock_lines(name: str) -> set[str]:
+    """Requirements of a lock, each on one line."""
+    return {" ".join(pin[0].replace("\\\n", " ").split()) for pin in PIN.finditer(lock_text(name))}
+
+
+def test_dependencies_are_what_the_scripts_import() -> None:
+    assert dependencies() == imported_packages()
 
 
 def imported_packages() -> set[str]:
@@ -96,7 +109,3 @@ def imported_packages() -> set[str]:
     modules -= {*own, *sys.stdlib_module_names, *OPTIONAL}
     distributions = packages_distributions()
     return {normalise(name) for module in modules for name in distributions[module]}
-
-
-def test_every_direct_package_is_used() -> None:
-    assert read_direct("cpu") - TOOLS <= imported_packages()
