@@ -22,6 +22,7 @@ esac
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "cpu.lock").touch()
     (tmp_path / "python").write_text(PYTHON)
@@ -65,17 +66,32 @@ def test_old_python_is_one_sentence(folder: Path) -> None:
 
 def test_interrupted_installation_is_done_again(folder: Path) -> None:
     assert make(folder, "env", pip_exit=1).returncode != 0
-    n_calls = len(calls(folder))
+    begun = calls(folder)
     assert make(folder, "env").returncode == 0
-    assert len(calls(folder)) == 2 * n_calls
+    done = calls(folder)
+    assert done[len(begun) : 2 * len(begun)] == begun
     assert "Nothing to be done" in make(folder, "env").stdout
-    assert len(calls(folder)) == 2 * n_calls
+    assert calls(folder) == done
 
 
 def test_new_lock_is_installed(folder: Path) -> None:
     make(folder, "env")
-    later = (folder / ".venv" / ".cpu.lock-stamp").stat().st_mtime + 10
-    os.utime(folder / "envs" / "cpu.lock", (later, later))
     n_calls = len(calls(folder))
+    make_later(folder / "envs" / "cpu.lock")
     assert make(folder, "env").returncode == 0
     assert len(calls(folder)) == 2 * n_calls
+
+
+def test_edited_project_is_installed_anew_without_its_packages(folder: Path) -> None:
+    make(folder, "env")
+    n_calls = len(calls(folder))
+    make_later(folder / "pyproject.toml")
+    assert make(folder, "env").returncode == 0
+    (call,) = calls(folder)[n_calls:]
+    assert call.endswith("install --quiet --no-deps --no-build-isolation --editable .")
+
+
+def make_later(file: Path) -> None:
+    """Than what was installed."""
+    later = file.stat().st_mtime + 10
+    os.utime(file, (later, later))
