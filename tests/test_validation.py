@@ -19,7 +19,6 @@ from ztfpsf.validation.apertures import measure_apertures
 from ztfpsf.validation.image import Settings, summarise
 from ztfpsf.validation.moments import measure_moments
 from ztfpsf.validation.rho import find_rho
-from ztfpsf.validation.robust import fit_trend, mean
 from ztfpsf.validation.stars import measure_stars
 from ztfpsf.validation.trends import FluxTerm, find_trends
 from ztfpsf.validation.verdict import CRITERIA, check_limits, judge
@@ -189,27 +188,7 @@ def test_masked_pixels_do_not_bias() -> None:
     np.testing.assert_allclose(stars["g1"], whole["g1"], atol=1e-3)
 
 
-# --- means and trends ---
-
-
-def test_mean_knows_scatter_and_outliers() -> None:
-    rng = np.random.default_rng(5)
-    error = np.repeat([0.001, 0.05], 200)
-    value = 0.3 + rng.standard_normal(400) * np.hypot(error, 0.02)
-    value[::40] += 3.0
-    found = mean(value, error)
-    assert found.value == pytest.approx(0.3, abs=3 * found.error)
-    assert found.error == pytest.approx(0.02 / np.sqrt(200), rel=0.3)
-    trend = fit_trend(np.ones((400, 1)), value, error)
-    assert trend.scatter == pytest.approx(0.02, rel=0.2)
-    assert trend.n == 390
-
-
-@pytest.mark.parametrize("n", [0, 1])
-def test_too_few_values_have_no_mean(n: int) -> None:
-    found = mean(np.ones(n), np.ones(n))
-    assert np.isnan(found.value)
-    assert found.n == 0
+# --- trends ---
 
 
 def make_table(size, g1=0.0, n=400, seed=2) -> pd.DataFrame:

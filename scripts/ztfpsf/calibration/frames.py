@@ -16,9 +16,9 @@ from ztfpsf.calibration.detector import Detector, Quadrant, prepare_quadrant
 from ztfpsf.calibration.raw import RawFrame, open_raw
 from ztfpsf.errors import InputError
 from ztfpsf.names import RawName, parse_raw
+from ztfpsf.robust import mad_sigma
 
 KIND_NAMES = {"o": "object", "b": "bias", "f": "flat", "d": "dark"}
-MAD_TO_SIGMA = 1.4826
 
 # Rows read to judge a frame before all of it is read: places along the quadrant, rows at each.
 SAMPLE_PLACES = 16
@@ -124,17 +124,13 @@ def complain_about(raw_adu: np.ndarray, quadrant: Quadrant) -> str:
     if (raw_adu >= quadrant.settings.saturation_adu).mean() > 0.5:
         return "most pixels are saturated, so leave this frame out"
     # Between neighbours, so that structure does not hide a dead amplifier.
-    noise = _sigma(np.diff(raw_adu, axis=1)) / np.sqrt(2)
+    noise = mad_sigma(np.diff(raw_adu, axis=1)) / np.sqrt(2)
     if not noise > 0.1 * quadrant.read_noise_adu:
         return (
             f"the pixel noise is {noise:.2f} ADU, below any read noise: dead amplifier, "
             "so leave this frame out"
         )
     return ""
-
-
-def _sigma(values: np.ndarray) -> float:
-    return float(MAD_TO_SIGMA * np.nanmedian(np.abs(values - np.nanmedian(values))))
 
 
 class Sampled(NamedTuple):
@@ -165,4 +161,6 @@ def pair_noise(samples: np.ndarray) -> float:
     Robust against bad pixels, and blind to an offset between frames; the median over the pairs
     is blind to a bad frame. Needs two frames.
     """
-    return float(np.median([_sigma(one - other) / np.sqrt(2) for one, other in pairwise(samples)]))
+    return float(
+        np.median([mad_sigma(one - other) / np.sqrt(2) for one, other in pairwise(samples)])
+    )

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ztfpsf.photometry.frame import Frame, variance_of
+from ztfpsf.noise import model_variance
+from ztfpsf.photometry.frame import Frame
 from ztfpsf.photometry.groups import Overlaps
 from ztfpsf.photometry.light import Light
 from ztfpsf.photometry.normal import Columns, Normal, make_coupling
@@ -70,7 +71,7 @@ def evaluate(
         part = slice(start, start + PART)
         some = Stamps(*(array[part] for array in stamps))
         modelled = model.ravel()[light.pixel[part]]
-        weight = some.is_usable / variance_of(modelled, some.sky, some.constant, frame.gain)
+        weight = some.is_usable / model_variance(modelled, some.sky, frame.gain, some.constant)
         return _evaluate_part(
             light.psf[part], flux[part], weight, some.data - modelled, has_company[part]
         )

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ztfpsf.noise import model_variance
 from ztfpsf.photometry.crowd import solve_crowd
 from ztfpsf.photometry.equations import Evaluation, Stamps, cut_stamps, evaluate
 from ztfpsf.photometry.extent import measure_extent
-from ztfpsf.photometry.frame import Frame, variance_of
+from ztfpsf.photometry.frame import Frame
 from ztfpsf.photometry.groups import Overlaps, find_overlaps
 from ztfpsf.photometry.light import Light, add_outskirts, draw_light, redraw
 from ztfpsf.photometry.normal import Inverse, hold, invert, invert_alone
@@ -123,7 +124,7 @@ def _add_fluxes(
 
 def _typical_noise(stamps: Stamps, gain: float) -> float:
     sky = stamps.sky[:, 0, 0]
-    return float(np.sqrt(np.median(variance_of(sky, sky, stamps.constant[:, 0, 0], gain))))
+    return float(np.sqrt(np.median(model_variance(sky, sky, gain, stamps.constant[:, 0, 0]))))
 
 
 def _solve(light: Light, overlaps: Overlaps, evaluation: Evaluation, is_free: np.ndarray) -> Step:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ztfpsf.noise import read_variance, split_constant
 from ztfpsf.stars.images import Quadrant, Sky
 
 
@@ -29,12 +30,14 @@ def make_frame(quadrant: Quadrant, sky: Sky, variance: np.ndarray | None, margin
     data = np.where(is_usable, quadrant.data, np.float32(0))
     is_finite = np.isfinite(quadrant.data)
     level = np.where(is_finite, quadrant.data - sky.subtracted, np.float32(sky.level_adu))
-    constant = np.full_like(data, (quadrant.read_noise_electron / quadrant.gain) ** 2)
+    # Without read noise, and where there is no light, weights stay finite.
+    default = max(
+        read_variance(quadrant.read_noise_electron, quadrant.gain), np.finfo(np.float32).tiny
+    )
+    constant = np.full_like(data, default)
     if variance is not None:
-        # What is left without the photon noise of the pixels themselves: read noise, flat, bias.
-        gain = np.float32(quadrant.gain)
-        rest = variance - np.maximum(data, 0) / gain
-        constant = np.where(is_usable & (rest + np.maximum(level, 0) / gain > 0), rest, constant)
+        known = split_constant(variance, data, level, quadrant.gain, default)
+        constant = np.where(is_usable, known, constant)
     return Frame(
         np.pad(data, margin),
         np.pad(is_usable, margin),
@@ -52,14 +55,3 @@ def find_pixels(frame: Frame, centre_px: np.ndarray, size_px: int) -> np.ndarray
     step = np.arange(size_px) - size_px // 2
     column, row = (centre_px + frame.margin).T
     return (row * width + column)[:, None, None] + (step[:, None] * width + step)
-
-
-def variance_of(
-    model: np.ndarray, sky: np.ndarray, constant: np.ndarray, gain: float
-) -> np.ndarray:
-    """Variance in ADU^2: photons of the model, never fewer than those of the sky, and the rest.
-
-    An observed pixel is no measure of its own noise: weights taken from it bias faint stars low.
-    """
-    variance = np.maximum(np.maximum(model, sky), 0) / np.float32(gain) + constant
-    return np.maximum(variance, np.finfo(np.float32).tiny)

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 
-from ztfpsf.photometry.frame import Frame, variance_of
+from ztfpsf.noise import model_variance
+from ztfpsf.photometry.frame import Frame
 from ztfpsf.plots.style import COUNTS, MASKED, RESIDUALS, hide_ticks, make_figure
 
 CUT_PX = 200
@@ -37,15 +38,15 @@ def find_densest_cut(image: str, stars: pd.DataFrame, frame: Frame, model: np.nd
     def cut(plane: np.ndarray) -> np.ndarray:
         return frame.inner(plane)[y0 : y0 + CUT_PX, x0 : x0 + CUT_PX]
 
-    planes = [cut(plane) for plane in (model, frame.sky, frame.constant)]
+    light, sky, constant = (cut(plane) for plane in (model, frame.sky, frame.constant))
     return Cut(
         image,
         int(counts.max()),
         x0,
         y0,
         np.where(cut(frame.is_usable), cut(frame.data), np.nan),
-        planes[0].copy(),
-        np.sqrt(variance_of(*planes, frame.gain)),
+        light.copy(),
+        np.sqrt(model_variance(light, sky, frame.gain, constant)),
     )
 
 

@@ -10,13 +10,12 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from ztfpsf.errors import InputError
+from ztfpsf.robust import mad_sigma
 from ztfpsf.simulation.psf import TruePsf, true_psf
 
 BLOCK_PX = 32
 MATCH_PX = 1.0
 MAGNITUDE_BINS = (14.0, 15.0, 16.0, 17.0, 18.0)
-# Of a median absolute deviation to a standard deviation, Gaussian noise.
-MAD_TO_SIGMA = 1.4826
 
 Stamp = Callable[[float, float, int], np.ndarray]
 
@@ -118,8 +117,7 @@ def _star_row(stars: pd.DataFrame, label: str) -> dict[str, str | int | float]:
         ("y_px", "y_error_px"),
     ):
         pull = ((stars[name] - stars[f"true_{name}"]) / stars[error]).to_numpy()
-        width = MAD_TO_SIGMA * np.median(np.abs(pull - np.median(pull)))
-        row[f"{name.split('_')[0]}_pull_width"] = float(width)
+        row[f"{name.split('_')[0]}_pull_width"] = float(mad_sigma(pull))
     return row
 
 

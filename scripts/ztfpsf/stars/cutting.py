@@ -7,6 +7,8 @@ from scipy.ndimage import convolve1d
 from scipy.spatial import cKDTree
 
 from ztfpsf.errors import InputError
+from ztfpsf.noise import model_variance, read_variance, split_constant
+from ztfpsf.robust import MAD_TO_SIGMA
 from ztfpsf.stamps import APCOR_COLUMNS, IMAGE_COLUMNS, N_APCOR, STAR_COLUMNS, Stamps
 from ztfpsf.stars.images import Quadrant, Sky, get_number
 
@@ -137,7 +139,7 @@ def _measure_local_sky(
     values[~usable.any(axis=1)] = sky.level_adu
     for _ in range(N_CLIPS):
         level = np.nanmedian(values, axis=1)
-        rms = 1.4826 * np.nanmedian(np.abs(values - level[:, None]), axis=1)
+        rms = MAD_TO_SIGMA * np.nanmedian(np.abs(values - level[:, None]), axis=1)
         values[np.abs(values - level[:, None]) > 3 * rms[:, None]] = np.nan
     return level, np.where(rms > 0, rms, np.float32(sky.rms_adu))
 
@@ -154,13 +156,12 @@ def _make_variance(
     smooth = np.where(mask, floor, data)
     for axis in (1, 2):
         smooth = convolve1d(smooth, SMOOTHING, axis=axis, mode="nearest")
-    photons = np.maximum(smooth, floor) / quadrant.gain
-    constant = (quadrant.read_noise_electron / quadrant.gain) ** 2
+    constant = default = read_variance(quadrant.read_noise_electron, quadrant.gain)
     if variance is not None:
-        # What is left without the photon noise of the pixels themselves: read noise, flat, bias.
-        rest = variance - np.maximum(data, 0) / quadrant.gain
-        constant = np.where(mask | ~(rest + photons > 0), constant, rest)
-    return (photons + constant).astype(np.float32)
+        light = np.maximum(smooth, floor)
+        known = split_constant(variance, data, light, quadrant.gain, default)
+        constant = np.where(mask, default, known)
+    return model_variance(smooth, floor, quadrant.gain, constant).astype(np.float32)
 
 
 def _describe(name: str, quadrant: Quadrant, sky: Sky) -> pd.DataFrame:

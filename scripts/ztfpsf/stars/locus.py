@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ztfpsf.robust import MAD_TO_SIGMA
+
 # Of the half-light radius: the pixel phase and the PSF's variation within the polynomial take
 # 3 % (one sigma) on undersampled images. SNR_FACTOR / snr widens this for noise.
 RELATIVE_TOLERANCE = 0.1
@@ -44,7 +46,7 @@ def fit_locus(
             break
         coefficients, *_ = np.linalg.lstsq(design[used], half_light_radius[used], rcond=None)
         locus = design @ coefficients
-        scatter = 1.4826 * np.median(np.abs(half_light_radius[used] / locus[used] - 1))
+        scatter = MAD_TO_SIGMA * np.median(np.abs(half_light_radius[used] / locus[used] - 1))
         tolerance = max(3 * scatter, 0.02)
     return locus
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.quality import PIXEL_ARCSEC, Bin
+from ztfpsf.robust import ClippedMean, clipped_mean
 from ztfpsf.stamps import N_APCOR
-from ztfpsf.validation.robust import Mean, mean
 from ztfpsf.validation.trends import FluxTerm, find_trends
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
@@ -97,7 +97,7 @@ def describe_core(measured: pd.DataFrame) -> dict[str, float]:
     """Relative error of the model within 4 px, and core chi2, of the brightest quarter."""
     n = max(int(BRIGHT_FRACTION * len(measured)), FEWEST_BRIGHT)
     bright = measured.nlargest(n, "snr")
-    squared = mean(bright["misfit2"].to_numpy(), bright["misfit2_error"].to_numpy())
+    squared = clipped_mean(bright["misfit2"].to_numpy(), bright["misfit2_error"].to_numpy())
     misfit = np.sqrt(np.maximum(squared.value, 0.0))
     # The error of a square root, and of one that is compatible with zero.
     error = np.sqrt(np.maximum(squared.value, 0.0) + squared.error) - misfit
@@ -108,13 +108,13 @@ def describe_core(measured: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def find_residuals(stars: pd.DataFrame) -> dict[str, Mean]:
+def find_residuals(stars: pd.DataFrame) -> dict[str, ClippedMean]:
     """Means of size_residual, g1_residual and g2_residual of measured stars."""
     values = {"size": stars["size_residual"]}
     values |= {name: stars[name] - stars[f"{name}_model"] for name in ("g1", "g2")}
     errors = {"size": "size_residual_error", "g1": "g1_error", "g2": "g2_error"}
     return {
-        f"{name}_residual": mean(value.to_numpy(), stars[errors[name]].to_numpy())
+        f"{name}_residual": clipped_mean(value.to_numpy(), stars[errors[name]].to_numpy())
         for name, value in values.items()
     }
 
@@ -150,8 +150,8 @@ def compare_apertures(
             1e3 * measured[f"psf_minus_ap_{part}{diameter:g}px_mag"].to_numpy()
             for part in ("", "model_", "error_")
         )
-        corrected = mean(data - model, error)
-        row[f"psf_minus_ap_{diameter:g}px_mmag"] = mean(data, error).value
+        corrected = clipped_mean(data - model, error)
+        row[f"psf_minus_ap_{diameter:g}px_mmag"] = clipped_mean(data, error).value
         row[f"corrected_{diameter:g}px_mmag"] = corrected.value
         row[f"corrected_error_{diameter:g}px_mmag"] = corrected.error
         row[f"apcor_{diameter:g}px_mmag"] = apcor.get(float(diameter), np.nan)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ztfpsf.validation.robust import Trend, fit_trend
+from ztfpsf.robust import ClippedFit, fit_clipped
 
 FLUX_UNIT_ADU = 1e5
 # Of the fluxes of the stars: between these quantiles the trend is told.
@@ -37,18 +37,18 @@ def find_trends(stars: pd.DataFrame, flux_term: FluxTerm) -> dict[str, float | b
     mag, flux = (stars[name].to_numpy(float) for name in ("mag", "flux_adu"))
     size = (stars["size_residual"].to_numpy(), stars["size_residual_error"].to_numpy())
     row: dict[str, float | bool] = {"n_trend": 0}
-    row |= _describe("size_per_mag", fit_trend(_terms(np.ones_like(mag), mag - 16.0), *size), 1)
+    row |= _describe("size_per_mag", _fit(_terms(np.ones_like(mag), mag - 16.0), *size), 1)
     scaled = flux / FLUX_UNIT_ADU
     terms = _terms(np.ones_like(flux), scaled, 1.0 / scaled)
-    trend = fit_trend(terms, *size)
-    row["n_trend"] = trend.n
+    trend = _fit(terms, *size)
+    row["n_trend"] = n = int(trend.kept.sum())
     row |= _describe("size_per_1e5adu", trend, 1)
     row |= _describe("size_charge_adu", trend, 2, FLUX_UNIT_ADU)
     for name in ("g1", "g2"):
         residual = (stars[name] - stars[f"{name}_model"]).to_numpy()
-        shape = fit_trend(terms, residual, stars[f"{name}_error"].to_numpy())
+        shape = _fit(terms, residual, stars[f"{name}_error"].to_numpy())
         row |= _describe(f"{name}_charge_adu", shape, 2, FLUX_UNIT_ADU)
-    faint, bright = np.quantile(scaled, RANGE) if trend.n else (np.nan, np.nan)
+    faint, bright = np.quantile(scaled, RANGE) if n else (np.nan, np.nan)
     step = np.array([0.0, faint - bright, 1.0 / faint - 1.0 / bright])
     row["size_range"] = float(step @ trend.coefficients)
     row["size_range_error"] = float(np.sqrt(step @ trend.covariance @ step))
@@ -59,11 +59,16 @@ def find_trends(stars: pd.DataFrame, flux_term: FluxTerm) -> dict[str, float | b
     return row
 
 
+def _fit(terms: np.ndarray, values: np.ndarray, errors: np.ndarray) -> ClippedFit:
+    """A fit with at least one value more than terms."""
+    return fit_clipped(terms, values, errors, min_values=terms.shape[1] + 1)
+
+
 def _terms(*columns: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _describe(name: str, trend: Trend, term: int, unit: float = 1.0) -> dict[str, float]:
+def _describe(name: str, trend: ClippedFit, term: int, unit: float = 1.0) -> dict[str, float]:
     return {
         name: unit * float(trend.coefficients[term]),
         f"{name}_error": unit * float(trend.errors[term]),

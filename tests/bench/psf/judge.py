@@ -12,6 +12,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from star_sets import HALF_SIZE_PX, OVERSAMPLING, Stars, Truth
 from ztfpsf.psf.rejection import CORE_RADIUS_PX, model_variance
+from ztfpsf.robust import mad_sigma
 from ztfpsf.simulation.comparison import compare_psf
 from ztfpsf.simulation.headers import Photometry
 from ztfpsf.simulation.scene import add_noise
@@ -23,7 +24,6 @@ ROUNDS = 3  # of the variance, which follows from the model
 STEPS = 12
 TOLERANCE_PX = 1e-6
 SPLINE_DEGREE = 5
-MAD_TO_SIGMA = 1.4826
 
 
 class StarFit(NamedTuple):
@@ -184,7 +184,7 @@ def _judge_noisy(splines: list[RectBivariateSpline], stars: Stars, good: np.ndar
     mag = np.tile(stars.truth.mag, REALISATIONS)
     return {
         "core_chi2": core_chi2_by_magnitude(np.array(chi2), mag),
-        "flux_pull_width": float(MAD_TO_SIGMA * np.median(np.abs(pull - np.median(pull)))),
+        "flux_pull_width": float(mad_sigma(pull)),
     }
 
 
