@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ztfpsf.calibration.calibrate import Ccd, ProductPaths, calibrate_ccd
-from ztfpsf.calibration.focalplane import read_scale
+from ztfpsf.calibration.normalisation import read_scale
 from ztfpsf.calibration.products import open_master
 from ztfpsf.calibration.raw import open_raw
 from ztfpsf.calibration.science import Masters

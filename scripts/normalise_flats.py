@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from ztfpsf.calibration.focalplane import normalise
+from ztfpsf.calibration.normalisation import normalise
 from ztfpsf.io import make_provenance, write_json
 from ztfpsf.jobs import job
 

@@ -16,7 +16,7 @@ from ztfpsf.jobs import job
 from ztfpsf.simulation.detector import make_amplifier
 from ztfpsf.simulation.linearity import table_name
 from ztfpsf.simulation.night import frame_table, simulate_ccd
-from ztfpsf.simulation.plan import QUADRANTS, Frame, ccd_path, detector_path, plan_night
+from ztfpsf.simulation.plan import QUADRANTS, PlannedFrame, ccd_path, detector_path, plan_night
 from ztfpsf.simulation.settings import NightSettings, make_settings
 from ztfpsf.simulation.sky import sky_catalogue
 from ztfpsf.simulation.truth import write_detector_truth, write_exposure_truth
@@ -76,7 +76,7 @@ def simulate_detector(
 
 
 def simulate_frame(
-    night: NightSettings, ccdid: int, root: Path, provenance: dict[str, Any], frame: Frame
+    night: NightSettings, ccdid: int, root: Path, provenance: dict[str, Any], frame: PlannedFrame
 ) -> pd.DataFrame:
     """Write one raw file and its truth; returns its cosmic rays."""
     parts = simulate_ccd(night, frame, ccdid, root, provenance)

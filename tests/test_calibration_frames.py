@@ -45,12 +45,41 @@ def test_nearest_night_with_enough_frames(sheet):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("file\na\n", "no column 'path'"), ("path\na.fits\n", "'a.fits' is not the name of a raw")],
+    [
+        ("file\na\n", "line 1: the frame sheet has no column 'path'"),
+        ("path\na.fits\n", "'a.fits' is not the name of a raw"),
+        ("path,led\n" + OBJECT + "\n", "line 2: 1 cells, but the first line names 2 columns"),
+        ("path\n", "the frame sheet holds no frame"),
+        ("", "the frame sheet holds no frame"),
+        (f"path\n{OBJECT}\n{OBJECT}\n", "frame 'ztf_.*_zr_c06_o' is listed twice"),
+        (f"path\na/{OBJECT}\nb/{OBJECT}\n", "frame 'ztf_.*_zr_c06_o' is listed twice"),
+        (f"path\n{OBJECT.replace('0102', '0230')}\n", "there is no day 20200230"),
+        (f"path\n{OBJECT.replace('zr', 'bi')}\n", "filter code bi and is of the kind o"),
+        (f"path\n{OBJECT.replace('zr', 'dk')}\n", "filter code dk and is of the kind o"),
+    ],
 )
 def test_bad_sheets(tmp_path, text, message):
     path = tmp_path / "frames.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_frames(path, "")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such frame sheet"):
         read_frames(tmp_path / "none.csv", "")
+
+
+def test_frame_that_is_listed_twice_must_not_count_twice(tmp_path):
+    names = [BIAS.format(night="20191230", i=i, code="bi") for i in range(3)]
+    path = tmp_path / "frames.csv"
+    path.write_text("\n".join(["path", *names, names[1].replace(".fz", "")]))
+    with pytest.raises(InputError, match=r"frame 'ztf_20191230000001.*_b' is listed twice"):
+        read_frames(path, "")
+
+
+def test_sheet_as_spreadsheets_write_it(tmp_path):
+    path = tmp_path / "frames.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbf# a night\r\n comment , path \r\n\r\ngood, "
+        + OBJECT.encode()
+        + b" \r\n#, x\r\n"
+    )
+    assert list(read_frames(path, "/data").science.values()) == [f"/data/{OBJECT}"]

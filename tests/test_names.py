@@ -36,6 +36,12 @@ def test_other_names_are_refused(name: str) -> None:
         parse_quadrant(name)
 
 
+@pytest.mark.parametrize("day", ["20200230", "20190229", "20201301"])
+def test_days_that_are_in_no_calendar(day: str) -> None:
+    with pytest.raises(InputError, match=f"there is no day {day}"):
+        parse_quadrant(NAME.replace("20200924", day))
+
+
 def test_units_are_exposures_ccds_and_quadrants() -> None:
     name = parse_quadrant(NAME)
     assert re.fullmatch(EXPOSURE_PATTERN, name.exposure)

@@ -176,7 +176,7 @@ def test_true_psf_is_read_back(night):
     ("wrong", "sentence"),
     [
         ({"nigt": 1}, "nigt"),
-        ({"night": "2020-09-24"}, "YYYYMMDD"),
+        ({"night": "2020-09-24"}, "2020-09-24.* is not a night"),
         ({"ccdids": [17]}, "1 to 16"),
         ({"leds": [6]}, "leds is"),
         ({"detector": {"nx": 3}}, "too small"),

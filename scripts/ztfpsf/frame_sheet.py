@@ -4,11 +4,11 @@ A CSV file with a column `path`; the name of a frame says all the rest. Like the
 read at every start of the workflow: the standard library only, and no file is looked at.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ztfpsf.csv_rows import SheetKind, read_rows
 from ztfpsf.errors import InputError
 from ztfpsf.names import QuadrantName, RawName, parse_raw
 from ztfpsf.nights import nearest_night
@@ -79,31 +79,39 @@ class FrameSheet(NamedTuple):
 NO_FRAMES = FrameSheet("config key 'frames'", {}, {})
 
 
+def _check_columns(columns: Sequence[str], where: str) -> None:
+    if "path" not in columns:
+        raise InputError(f"{where}: the frame sheet has no column 'path'; add it.")
+
+
+_FRAME_SHEET = SheetKind("frame sheet", "frames", _check_columns)
+
+
 def read_frames(path: str | Path, root: str | Path) -> FrameSheet:
     """Read a frame sheet; relative paths in it start at `root`. Raises InputError."""
-    try:
-        with open(path, newline="") as file:
-            rows = csv.DictReader(file)
-            if "path" not in (rows.fieldnames or ()):
-                raise InputError(f"{path}: the frame sheet has no column 'path'; add it.")
-            paths = [row["path"] for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: the frame sheet cannot be read ({type(error).__name__}); correct the "
-            "config key 'frames'."
-        ) from None
-    return sort_frames(str(path), (str(Path(root) / frame) for frame in paths))
+    paths = [str(Path(root) / row["path"]) for _, row in read_rows(path, _FRAME_SHEET)]
+    if not paths:
+        raise InputError(f"{path}: the frame sheet holds no frame; add a row for each raw frame.")
+    return sort_frames(str(path), paths)
 
 
 def sort_frames(sheet: str, paths: Iterable[str]) -> FrameSheet:
-    """Frame sheet of some paths. Raises InputError for a name that is not ZTF's."""
+    """Frame sheet of some paths.
+
+    Raises InputError for a name that is not ZTF's, and for a frame given twice: it would count
+    twice in a master, and the mean would seem better than it is.
+    """
     calibration: dict[tuple[str, str, str, int], list[str]] = {}
-    science = {}
+    science: dict[str, str] = {}
+    seen: set[RawName] = set()
     for path in paths:
         try:
-            name: RawName = parse_raw(Path(path).name)
+            name = parse_raw(Path(path).name)
         except InputError as error:
             raise InputError(f"{sheet}: {error}") from None
+        if name in seen:
+            raise InputError(f"{sheet}: frame '{name}' is listed twice; keep one row.")
+        seen.add(name)
         if name.kind == "o":
             science[str(name)] = path
         elif name.kind in _KINDS:

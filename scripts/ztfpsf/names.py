@@ -1,7 +1,7 @@
 """Names of ZTF images and the tree they are stored in."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from ztfpsf.errors import InputError
@@ -20,6 +20,8 @@ _RAW = re.compile(
     r"ztf_(?P<filefracday>20\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{6})"
     r"_(?P<field>\d{6})_(?P<filtercode>zg|zr|zi|bi|dk|OO)_c(?P<ccdid>0[1-9]|1[0-6])_(?P<kind>[obdf])"
 )
+# Kinds of frames without a filter, by their code; those in a filter are on sky or flats.
+_KINDS = {"bi": "b", "OO": "b", "dk": "d"}
 RAW_SUFFIXES = (".fits.fz", ".fits.gz", ".fits")
 
 
@@ -69,6 +71,16 @@ class QuadrantName(NamedTuple):
         return f"sci/{day[:4]}/{day[4:]}/{fracday}/{self}_{suffix}"
 
 
+def _require_day(name: str, filefracday: str) -> None:
+    """Raise InputError for a name whose day is not in the calendar."""
+    try:
+        date.fromisoformat(filefracday[:8])
+    except ValueError:
+        raise InputError(
+            f"'{name}': there is no day {filefracday[:8]}; correct the name."
+        ) from None
+
+
 def parse_quadrant(name: str) -> QuadrantName:
     """Fields of a quadrant name. Raises InputError if `name` is not one, in full."""
     match = _QUADRANT.fullmatch(name)
@@ -77,6 +89,7 @@ def parse_quadrant(name: str) -> QuadrantName:
             f"'{name}' is not the name of a ZTF quadrant; expected the form "
             "ztf_20200924431759_000655_zr_c13_o_q3."
         )
+    _require_day(name, match["filefracday"])
     return QuadrantName(
         match["filefracday"],
         int(match["field"]),
@@ -124,6 +137,12 @@ def parse_raw(file_name: str) -> RawName:
         raise InputError(
             f"'{file_name}' is not the name of a raw ZTF file; expected the form "
             "ztf_20200401152477_000517_zg_c06_o.fits.fz."
+        )
+    _require_day(file_name, match["filefracday"])
+    if match["kind"] not in _KINDS.get(match["filtercode"], "of"):
+        raise InputError(
+            f"'{file_name}' has the filter code {match['filtercode']} and is of the kind "
+            f"{match['kind']}, which contradict each other; correct the name."
         )
     return RawName(
         match["filefracday"],

@@ -11,7 +11,9 @@ def to_date(night: str) -> date:
     try:
         return date.fromisoformat(f"{night[:4]}-{night[4:6]}-{night[6:]}")
     except ValueError:
-        raise InputError(f"'{night}' is not a night; expected the form 20200401.") from None
+        raise InputError(
+            f"'{night}' is not a night; expected a UT day of the form 20200401."
+        ) from None
 
 
 def nearest_night(night: str, available: Iterable[str], max_days: int, wanted: str) -> str:

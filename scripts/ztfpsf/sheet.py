@@ -5,7 +5,6 @@ needed. Read at every start of the workflow: the standard library only for CSV (
 and no file is looked at before its unit is asked for.
 """
 
-import csv
 import difflib
 import os
 import re
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ztfpsf.csv_rows import SheetKind, read_rows
 from ztfpsf.errors import InputError
 from ztfpsf.listing import (
     MASK_SUFFIXES,
@@ -102,8 +102,8 @@ def read_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
 
         return read_parquet_sheet(path, data_root)
     rows: dict[str, ImageFiles] = {}
-    for where, row in _read_rows(path):
-        for files in _expand(row, where, data_root):
+    for where, record in read_rows(path, IMAGE_SHEET):
+        for files in _expand(ImageFiles(**{"sciimg": "", **record}), where, data_root):
             if files.image in rows:
                 raise InputError(f"{where}: image '{files.image}' is listed twice; keep one row.")
             rows[files.image] = files
@@ -111,41 +111,6 @@ def read_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
         raise InputError(no_image(path))
     names = sorted(rows)
     return ImageSheet(str(path), data_root, names, [rows[name] for name in names])
-
-
-def _read_rows(path: str | Path) -> Iterator[tuple[str, ImageFiles]]:
-    """Rows as written, each with "file, line n"; blank lines and comments (#) are skipped."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            columns = None
-            for cells in reader:
-                cells = [cell.strip() for cell in cells]
-                if not any(cells) or cells[0].startswith("#"):
-                    continue
-                where = f"{path}, line {reader.line_num}"
-                if columns is None:
-                    columns = check_columns(cells, where)
-                elif len(cells) != len(columns):
-                    raise InputError(
-                        f"{where}: {len(cells)} cells, but the first line names "
-                        f"{len(columns)} columns; add or remove commas."
-                    )
-                else:
-                    record = dict(zip(columns, cells, strict=True))
-                    yield where, ImageFiles(**{"image": "", "sciimg": "", **record})
-    except FileNotFoundError:
-        raise InputError(no_sheet(path)) from None
-    except OSError as error:
-        raise InputError(f"{path}: the image sheet cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: not a text file in UTF-8 ({error}); save the image sheet as CSV."
-        ) from None
-
-
-def no_sheet(path: str | Path) -> str:
-    return f"{path}: no such image sheet; write one or correct the config key 'images'."
 
 
 def no_image(path: str | Path) -> str:
@@ -159,7 +124,7 @@ def no_file(image: str) -> str:
     )
 
 
-def check_columns(columns: Sequence[str], where: str) -> Sequence[str]:
+def check_columns(columns: Sequence[str], where: str) -> None:
     expected = ", ".join(COLUMNS)
     for column in columns:
         if column not in COLUMNS:
@@ -171,9 +136,9 @@ def check_columns(columns: Sequence[str], where: str) -> Sequence[str]:
         raise InputError(
             f"{where}: column 'image' is missing; the columns of an image sheet are {expected}."
         )
-    if len(set(columns)) < len(columns):
-        raise InputError(f"{where}: a column is named twice; keep one of each.")
-    return columns
+
+
+IMAGE_SHEET = SheetKind("image sheet", "images", check_columns)
 
 
 def suggest(word: str, valid: Sequence[str]) -> str:

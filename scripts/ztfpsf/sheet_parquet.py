@@ -10,10 +10,11 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from ztfpsf.csv_rows import no_sheet
 from ztfpsf.errors import InputError
 from ztfpsf.listing import ImageFiles
 from ztfpsf.names import QUADRANT_PATTERN
-from ztfpsf.sheet import ImageSheet, check_columns, no_file, no_image, no_sheet
+from ztfpsf.sheet import IMAGE_SHEET, ImageSheet, check_columns, no_file, no_image
 
 
 class Rows(Sequence[ImageFiles]):
@@ -51,7 +52,7 @@ def read_parquet_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
         check_columns(columns, str(path))
         table = pyarrow.parquet.read_table(path, columns=columns)
     except FileNotFoundError:
-        raise InputError(no_sheet(path)) from None
+        raise InputError(no_sheet(path, IMAGE_SHEET)) from None
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path}: not a parquet file ({error}); write it again.") from None
     if not table.num_rows:

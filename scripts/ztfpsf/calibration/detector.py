@@ -30,7 +30,7 @@ class Detector:
     pockets: dict[tuple[int, int], pocket.Pocket] | None = None  # by (ccdid, qid)
 
 
-class Quadrant(NamedTuple):
+class RawQuadrant(NamedTuple):
     """A quadrant ready to be corrected, row range by row range."""
 
     frame: RawFrame
@@ -76,7 +76,7 @@ class Quadrant(NamedTuple):
         ]
 
 
-def prepare_quadrant(frame: RawFrame, qid: int, settings: Detector) -> Quadrant:
+def prepare_quadrant(frame: RawFrame, qid: int, settings: Detector) -> RawQuadrant:
     """Fit the overscan and look up the coefficients of one quadrant. Raises InputError."""
     gain, read_noise = frame.number("GAIN", qid), frame.number("READNOI", qid)
     if gain <= 0 or read_noise <= 0:
@@ -91,7 +91,7 @@ def prepare_quadrant(frame: RawFrame, qid: int, settings: Detector) -> Quadrant:
         )
     except InputError as error:
         raise InputError(f"{frame.path}, quadrant {qid}: {error}") from None
-    return Quadrant(
+    return RawQuadrant(
         frame,
         qid,
         gain,

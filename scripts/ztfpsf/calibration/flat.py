@@ -15,7 +15,7 @@ import numpy as np
 
 from ztfpsf.calibration.combine import clipped_mean, standard_error
 from ztfpsf.calibration.frames import Wanted, open_frames, require_frames
-from ztfpsf.calibration.leds import LEDS, LedFlat, group_by_led, prepare_led
+from ztfpsf.calibration.leds import LedFlat, group_by_led, prepare_led
 from ztfpsf.calibration.mask import BITS, mask_flat
 from ztfpsf.calibration.masters import (
     Combination,
@@ -35,6 +35,7 @@ from ztfpsf.calibration.products import (
     open_master,
 )
 from ztfpsf.calibration.raw import QUADRANTS
+from ztfpsf.dome import LEDS
 from ztfpsf.io import make_provenance
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ztfpsf.calibration.detector import Detector, Quadrant, prepare_quadrant
+from ztfpsf.calibration.detector import Detector, RawQuadrant, prepare_quadrant
 from ztfpsf.calibration.raw import RawFrame, open_raw
 from ztfpsf.errors import InputError
 from ztfpsf.names import RawName, parse_raw
@@ -50,7 +50,7 @@ class Wanted(NamedTuple):
         return next((complaint for fits, complaint in checks if not fits), "")
 
 
-class Selection(NamedTuple):
+class FrameSelection(NamedTuple):
     """Open frames in order of time, and the reasons of those left out by file name."""
 
     frames: list[RawFrame]
@@ -59,7 +59,7 @@ class Selection(NamedTuple):
 
 def open_frames(
     paths: Sequence[str | Path], wanted: Wanted, n_skip: int, detector: Detector, stack: ExitStack
-) -> Selection:
+) -> FrameSelection:
     """Open the frames that are `wanted`, without the `n_skip` first ones of the night."""
     rejected: dict[str, str] = {}
     candidates = []
@@ -81,7 +81,7 @@ def open_frames(
             frames.append(stack.enter_context(open_raw(path, detector.quadrant_shape)))
         except InputError as error:
             rejected[Path(path).name] = str(error)
-    return Selection(frames, rejected)
+    return FrameSelection(frames, rejected)
 
 
 def require_frames(
@@ -104,7 +104,7 @@ def sample_slices(ny: int) -> Iterator[tuple[int, int]]:
     return ((first, first + SAMPLE_ROWS) for first in np.unique(places))
 
 
-def sample(quadrant: Quadrant) -> np.ndarray:
+def sample(quadrant: RawQuadrant) -> np.ndarray:
     """Corrected pixels of the sample rows, (n_rows, nx) float32 ADU.
 
     Raises InputError when the raw pixels cannot be a signal: not finite, saturated, constant.
@@ -117,7 +117,7 @@ def sample(quadrant: Quadrant) -> np.ndarray:
     return np.concatenate(list(rows))
 
 
-def complain_about(raw_adu: np.ndarray, quadrant: Quadrant) -> str:
+def complain_about(raw_adu: np.ndarray, quadrant: RawQuadrant) -> str:
     """Why raw pixels are no signal of a working amplifier; empty if they are."""
     if not np.isfinite(raw_adu).mean() > 0.5:
         return "most pixels are not finite, so leave this frame out"
@@ -136,7 +136,7 @@ def complain_about(raw_adu: np.ndarray, quadrant: Quadrant) -> str:
 class Sampled(NamedTuple):
     """The usable frames of one quadrant with their samples, and the reasons of the others."""
 
-    quadrants: list[Quadrant]
+    quadrants: list[RawQuadrant]
     samples: np.ndarray  # (n_frames, n_rows, nx) float32 ADU
     rejected: dict[str, str]
 

@@ -7,14 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.calibration.combine import Noise, median
-from ztfpsf.calibration.frames import Sampled, Selection, pair_noise, sample_frames, sample_slices
+from ztfpsf.calibration.frames import (
+    FrameSelection,
+    Sampled,
+    pair_noise,
+    sample_frames,
+    sample_slices,
+)
 from ztfpsf.calibration.masters import Combination, Group, drop_outlier_frames
 from ztfpsf.calibration.products import OK, Master
 from ztfpsf.calibration.raw import QUADRANTS, RawFrame
+from ztfpsf.dome import LEDS
 from ztfpsf.errors import InputError
-
-# LEDs that light the dome screen for a filter (ILUM_LED).
-LEDS = {"zg": (2, 3, 4, 5), "zr": (7, 8, 9, 10), "zi": (11, 12, 13)}
 
 
 class LedFlat(NamedTuple):
@@ -36,7 +40,7 @@ def led_of(frame: RawFrame) -> int:
     return led
 
 
-def group_by_led(selection: Selection) -> tuple[dict[int, list[RawFrame]], dict[str, str]]:
+def group_by_led(selection: FrameSelection) -> tuple[dict[int, list[RawFrame]], dict[str, str]]:
     """Frames by LED in increasing order, and all frames left out with their reasons."""
     groups: dict[int, list[RawFrame]] = {}
     rejected = dict(selection.rejected)

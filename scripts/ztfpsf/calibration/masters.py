@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ztfpsf.calibration.combine import Noise, clipped_mean, median, standard_error
-from ztfpsf.calibration.detector import BLOCK_ROWS, Detector, Quadrant
+from ztfpsf.calibration.detector import BLOCK_ROWS, Detector, RawQuadrant
 from ztfpsf.calibration.frames import (
+    FrameSelection,
     Sampled,
-    Selection,
     Wanted,
     open_frames,
     pair_noise,
@@ -43,7 +43,7 @@ class Combination:
 class Group(NamedTuple):
     """Quadrants of frames that show the same, with their noise."""
 
-    quadrants: list[Quadrant]
+    quadrants: list[RawQuadrant]
     scales: np.ndarray  # (n_frames,) brightness relative to their mean; 1 for biases
     noise: Noise
 
@@ -53,7 +53,7 @@ def row_ranges(ny: int) -> list[tuple[int, int]]:
     return [(first, min(first + BLOCK_ROWS, ny)) for first in range(0, ny, BLOCK_ROWS)]
 
 
-def read_stack(quadrants: Sequence[Quadrant], first: int, stop: int) -> np.ndarray:
+def read_stack(quadrants: Sequence[RawQuadrant], first: int, stop: int) -> np.ndarray:
     """Corrected rows of every frame, (n_frames, n_rows, nx) float32 ADU."""
     return np.stack([quadrant.rows(first, stop) for quadrant in quadrants])
 
@@ -172,7 +172,7 @@ def make_bias(
 
 
 def _bias_quadrant(
-    selection: Selection, qid: int, wanted: Wanted, hot_sigma: float, settings: Combination
+    selection: FrameSelection, qid: int, wanted: Wanted, hot_sigma: float, settings: Combination
 ) -> MasterQuadrant:
     try:
         group, rejected = bias_group(selection.frames, qid, wanted, settings)
@@ -182,7 +182,7 @@ def _bias_quadrant(
     return quadrant._replace(cards=quadrant_cards(group, rejected))
 
 
-def _selection_cards(selection: Selection, n_skip: int) -> Cards:
+def _selection_cards(selection: FrameSelection, n_skip: int) -> Cards:
     return [
         ("NSKIP", n_skip, "first frames left out"),
         ("NINPUT", len(selection.frames), "frames read"),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.calibration.cosmics import Cosmics, find_cosmics
-from ztfpsf.calibration.detector import Quadrant
+from ztfpsf.calibration.detector import RawQuadrant
 from ztfpsf.calibration.frames import sample
 from ztfpsf.calibration.mask import BITS, COSMIC_RAY, grow
 from ztfpsf.calibration.masters import row_ranges
@@ -73,7 +73,7 @@ def image_variance(
     return variance
 
 
-def calibrate_quadrant(quadrant: Quadrant, masters: Masters, settings: Science) -> Calibrated:
+def calibrate_quadrant(quadrant: RawQuadrant, masters: Masters, settings: Science) -> Calibrated:
     """Image, variance and mask of one quadrant. Raises InputError when it cannot be made."""
     qid, shape = quadrant.qid, quadrant.frame.shape
     _check_masters(quadrant, masters)
@@ -123,7 +123,7 @@ def add_ipac_mask(mask: np.ndarray, ipac: np.ndarray, path: str) -> np.ndarray:
     return mask | ipac.astype(mask.dtype)
 
 
-def _check_masters(quadrant: Quadrant, masters: Masters) -> None:
+def _check_masters(quadrant: RawQuadrant, masters: Masters) -> None:
     for master in (masters.bias, masters.flat):
         status = master.status(quadrant.qid)
         if status != OK:
@@ -150,7 +150,7 @@ def _flag_cosmics(
 
 
 def _calibration_cards(
-    quadrant: Quadrant, masters: Masters, settings: Science, read_noise_adu: float
+    quadrant: RawQuadrant, masters: Masters, settings: Science, read_noise_adu: float
 ) -> Cards:
     flat_header = masters.flat.primary()
     return [

@@ -9,7 +9,7 @@ import pandas as pd
 from ztfpsf.simulation import cosmics
 from ztfpsf.simulation.detector import Amplifier, led_response, make_amplifier
 from ztfpsf.simulation.headers import Exposure
-from ztfpsf.simulation.plan import QUADRANTS, Frame, plan_night
+from ztfpsf.simulation.plan import QUADRANTS, PlannedFrame, plan_night
 from ztfpsf.simulation.raw import primary_header, write_raw
 from ztfpsf.simulation.readout import RawAmplifier, collect, read_out
 from ztfpsf.simulation.seeds import generator
@@ -21,7 +21,7 @@ from ztfpsf.simulation.wcs import SCALE_DEG
 READOUT_S = 8.0
 
 
-def make_exposure(settings: NightSettings, frame: Frame) -> Exposure:
+def make_exposure(settings: NightSettings, frame: PlannedFrame) -> Exposure:
     """Pointing and duration of a frame; object frames are dithered."""
     exptime = {"b": 0.0, "f": settings.flat_exptime_s, "o": settings.exptime_s}[frame.kind]
     ra, dec = settings.ra_deg, settings.dec_deg
@@ -54,7 +54,7 @@ class SimulatedAmplifier(NamedTuple):
 
 
 def simulate_amplifier(
-    settings: NightSettings, frame: Frame, amplifier: Amplifier
+    settings: NightSettings, frame: PlannedFrame, amplifier: Amplifier
 ) -> SimulatedAmplifier:
     """Light, detector and readout of one amplifier in one frame."""
     ccdid, qid = amplifier.ccdid, amplifier.qid
@@ -77,7 +77,7 @@ def simulate_amplifier(
 
 def _expected_electrons(
     settings: NightSettings,
-    frame: Frame,
+    frame: PlannedFrame,
     amplifier: Amplifier,
     scene: SkyScene | None,
 ) -> np.ndarray:
@@ -96,7 +96,7 @@ def _expected_electrons(
     return light
 
 
-def _lamp(settings: NightSettings, frame: Frame) -> float:
+def _lamp(settings: NightSettings, frame: PlannedFrame) -> float:
     """Level of a flat, ADU: each LED has its own, and lamps drift by half a per cent."""
     led = generator(settings.seed, "led", frame.led).uniform(0.8, 1.2)
     drift = generator(settings.seed, "lamp", frame.filefracday).standard_normal()
@@ -104,7 +104,7 @@ def _lamp(settings: NightSettings, frame: Frame) -> float:
 
 
 def simulate_ccd(
-    settings: NightSettings, frame: Frame, ccdid: int, root: Path, provenance: dict
+    settings: NightSettings, frame: PlannedFrame, ccdid: int, root: Path, provenance: dict
 ) -> list[SimulatedAmplifier]:
     """Simulate the four amplifiers of a CCD in one frame and write the raw file."""
     amplifiers = [make_amplifier(settings.detector, settings.seed, ccdid, q) for q in QUADRANTS]

@@ -13,7 +13,7 @@ QUADRANTS = (1, 2, 3, 4)
 CLOCK = {"b": (80000, 600), "f": (120000, 800), "o": (300000, 500)}
 
 
-class Frame(NamedTuple):
+class PlannedFrame(NamedTuple):
     """One shutter opening."""
 
     filefracday: str  # UT date and 6 digits of the day's fraction
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
         return QuadrantName(self.filefracday, self.field, self.filtercode, ccdid, qid)
 
 
-def plan_night(settings: NightSettings) -> list[Frame]:
+def plan_night(settings: NightSettings) -> list[PlannedFrame]:
     """Every frame of the night, in the order of time."""
     biases = [("bi", None)] * settings.n_biases
     flats = [
@@ -53,7 +53,7 @@ def plan_night(settings: NightSettings) -> list[Frame]:
         field = settings.field_id if kind == "o" else 0
         for index, (filtercode, led) in enumerate(takes):
             filefracday = f"{settings.night}{start + index * step:06d}"
-            frames.append(Frame(filefracday, kind, field, filtercode, led))
+            frames.append(PlannedFrame(filefracday, kind, field, filtercode, led))
     return frames
 
 

@@ -8,7 +8,7 @@ from astropy.io import fits
 from ztfpsf.io import write_fits
 from ztfpsf.simulation.detector import Amplifier
 from ztfpsf.simulation.headers import Exposure, exposure_cards
-from ztfpsf.simulation.plan import QUADRANTS, Frame
+from ztfpsf.simulation.plan import QUADRANTS, PlannedFrame
 from ztfpsf.simulation.readout import RawAmplifier
 
 IMAGE_TYPES = {"b": "bias", "f": "domeflat", "o": "object"}
@@ -34,7 +34,7 @@ def amplifier_name(ccdid: int, amp_id: int) -> str:
     return ("FEHG" if (ccdid - 1) % 4 >= 2 else "HGFE")[amp_id]
 
 
-def primary_header(exposure: Exposure, frame: Frame, ccdid: int) -> fits.Header:
+def primary_header(exposure: Exposure, frame: PlannedFrame, ccdid: int) -> fits.Header:
     """Cards about the exposure and its kind."""
     header = exposure_cards(exposure)
     header["IMGTYPE"] = (IMAGE_TYPES[frame.kind], "image type")

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
+from ztfpsf.dome import LEDS
 from ztfpsf.errors import InputError
+from ztfpsf.nights import to_date
 
-Settings = TypeVar("Settings")
+AnySettings = TypeVar("AnySettings")
 PROFILES = ("kolmogorov", "moffat")
-# Lamps of the dome screen for each filter (ILUM_LED).
-LEDS = {"zg": (2, 3, 4, 5), "zr": (7, 8, 9, 10), "zi": (11, 12, 13)}
 
 # Coefficients of 1, u, v, u^2 + v^2, where u and v are the field coordinates of `FieldMap`.
 Trend = tuple[float, float, float, float]
@@ -144,8 +144,7 @@ class NightSettings:
     psf: PsfSettings = field(default_factory=PsfSettings)
 
     def __post_init__(self) -> None:
-        if len(self.night) != 8 or not self.night.isdigit():
-            raise InputError(f"night is '{self.night}'; give a UT date as YYYYMMDD.")
+        to_date(self.night)
         if not self.ccdids or not set(self.ccdids) <= set(range(1, 17)):
             raise InputError(f"ccdids is {list(self.ccdids)}; give numbers from 1 to 16.")
         known = [led for leds in LEDS.values() for led in leds]
@@ -159,7 +158,7 @@ class NightSettings:
         return {name: leds for name, leds in chosen.items() if leds}
 
 
-def make_settings(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
+def make_settings(kind: type[AnySettings], values: Mapping[str, Any], where: str) -> AnySettings:
     """A settings object from a mapping; keys left out keep their defaults.
 
     Raises InputError for a key that does not exist, naming `where` it stands.

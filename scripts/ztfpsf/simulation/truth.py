@@ -15,7 +15,7 @@ from ztfpsf.io import write_fits, write_table
 from ztfpsf.simulation.detector import Amplifier
 from ztfpsf.simulation.headers import Exposure, Photometry, science_cards
 from ztfpsf.simulation.night import SimulatedAmplifier, make_exposure
-from ztfpsf.simulation.plan import Frame, header_path, truth_path
+from ztfpsf.simulation.plan import PlannedFrame, header_path, truth_path
 from ztfpsf.simulation.psf import FieldMap, PsfSettings, TruePsf
 from ztfpsf.simulation.scene import seeing_px
 from ztfpsf.simulation.settings import NightSettings, make_settings
@@ -90,7 +90,7 @@ def science_header(
 
 def write_exposure_truth(
     settings: NightSettings,
-    frame: Frame,
+    frame: PlannedFrame,
     amplifier: Amplifier,
     part: SimulatedAmplifier,
     root: Path,

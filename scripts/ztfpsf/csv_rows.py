@@ -1,0 +1,60 @@
+"""Rows of the sheets that users write: CSV with a line of column names, comments and blank lines.
+
+The standard library only: sheets are read at every start of the workflow.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ztfpsf.errors import InputError
+
+
+class SheetKind(NamedTuple):
+    """How messages call a sheet."""
+
+    name: str  # e.g. image sheet
+    key: str  # of the configuration, that names the file
+    check_columns: Callable[[Sequence[str], str], object]  # of the names and where they stand
+
+
+def read_rows(path: str | Path, kind: SheetKind) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows by column name, each with "file, line n".
+
+    Spaces around cells, a byte-order mark, blank lines and those that start with # do not count.
+    Raises InputError for a file that is no such sheet, naming the line.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            columns: Sequence[str] = ()
+            for cells in reader:
+                cells = [cell.strip() for cell in cells]
+                if not any(cells) or cells[0].startswith("#"):
+                    continue
+                where = f"{path}, line {reader.line_num}"
+                if not columns:
+                    columns = cells
+                    kind.check_columns(columns, where)
+                    if len(set(columns)) < len(columns):
+                        raise InputError(f"{where}: a column is named twice; keep one of each.")
+                elif len(cells) != len(columns):
+                    raise InputError(
+                        f"{where}: {len(cells)} cells, but the first line names "
+                        f"{len(columns)} columns; add or remove commas."
+                    )
+                else:
+                    yield where, dict(zip(columns, cells, strict=True))
+    except FileNotFoundError:
+        raise InputError(no_sheet(path, kind)) from None
+    except OSError as error:
+        raise InputError(f"{path}: the {kind.name} cannot be read ({error.strerror}).") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: not a text file in UTF-8 ({error}); save the {kind.name} as CSV."
+        ) from None
+
+
+def no_sheet(path: str | Path, kind: SheetKind) -> str:
+    return f"{path}: no such {kind.name}; write one or correct the config key '{kind.key}'."
