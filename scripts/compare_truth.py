@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from astropy.io import fits
-from ztfpsf.io import make_provenance, read_image, write_json, write_text
+from ztfpsf.fits_files import read_image
+from ztfpsf.io import make_provenance, write_json, write_text
 from ztfpsf.jobs import job
 from ztfpsf.psf import load_psf
 from ztfpsf.simulation.comparison import (

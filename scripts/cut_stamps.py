@@ -1,17 +1,15 @@
 """Rule cut_stamps: the pixels, variance and mask around every selected star of a unit."""
 
-import json
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
-import pandas as pd
 from ztfpsf.errors import InputError
-from ztfpsf.io import make_provenance
+from ztfpsf.io import make_provenance, read_json, read_table
 from ztfpsf.jobs import for_each_image, job
 from ztfpsf.stamps import Stamps, concatenate, describe_failure, write_stamps
 from ztfpsf.stars.cutting import cut_image
 from ztfpsf.stars.images import measure_sky, read_quadrant, read_variance
+from ztfpsf.stars.selection import COLUMNS
 
 logger = logging.getLogger("ztfpsf")
 
@@ -36,9 +34,9 @@ def cut_stamps(
     read noise.
     An image that failed in select_stars keeps that status here.
     """
-    table = pd.read_parquet(path_to_stars)
+    table = read_table(path_to_stars, "select_stars", COLUMNS)
     sources = dict(list(table.groupby("image")))
-    counts = json.loads(Path(path_to_counts).read_text())
+    counts = read_json(path_to_counts, "select_stars")
     paths = zip(paths_to_sciimg, paths_to_mskimg, paths_to_varimg, strict=True)
     inputs = dict(zip(images, paths, strict=True))
 

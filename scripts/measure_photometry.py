@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
+from ztfpsf.cards import get_number
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_table
 from ztfpsf.jobs import for_each_image, job
@@ -12,7 +13,7 @@ from ztfpsf.photometry.flags import Flag
 from ztfpsf.plots.photometry import Cut, draw_cut, find_densest_cut
 from ztfpsf.plots.style import make_text_figure, save, styled
 from ztfpsf.psf.device import configure
-from ztfpsf.stars.images import get_number, measure_sky, read_quadrant, read_variance
+from ztfpsf.stars.images import measure_sky, read_quadrant, read_variance
 from ztfpsf.stars.sky import read_wcs
 
 logger = logging.getLogger("ztfpsf")

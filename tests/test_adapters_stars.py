@@ -1,6 +1,5 @@
 """The functions behind select_stars and cut_stamps, from files to files."""
 
-import json
 import logging
 
 import numpy as np
@@ -11,7 +10,7 @@ from cut_stamps import cut_stamps
 from quadrants import BAD_BITS, SETTINGS, SKY_ADU, make_scene, write_scene
 from select_stars import select_stars
 from ztfpsf.errors import InputError
-from ztfpsf.io import read_provenance
+from ztfpsf.io import read_json, read_provenance
 from ztfpsf.stamps import read_stamps
 from ztfpsf.stars.selection import COLUMNS
 from ztfpsf.stars.sky import read_wcs, to_sky
@@ -53,8 +52,7 @@ class Unit:
             size_px=21,
             max_failed_fraction=max_failed_fraction,
         )
-        with open(self.counts) as file:
-            return pd.read_parquet(self.stars), json.load(file)
+        return pd.read_parquet(self.stars), read_json(self.counts, "select_stars")
 
     def cut(self, max_failed_fraction=0.0):
         cut_stamps(

@@ -6,7 +6,8 @@ import pytest
 from astropy.wcs import WCS
 from pure_moffat import PURE_MOFFAT
 from ztfpsf.errors import InputError
-from ztfpsf.io import make_provenance, read_image
+from ztfpsf.fits_files import read_image
+from ztfpsf.io import make_provenance
 from ztfpsf.simulation import drawing
 from ztfpsf.simulation.catalogue import isolated_positions, magnitudes
 from ztfpsf.simulation.psf import TruePsf, quadrant_field, true_psf

@@ -123,13 +123,13 @@ def test_truncated_and_missing_files(scene, tmp_path):
 def test_not_a_fits_file(tmp_path, content):
     path = tmp_path / "image.fits"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"not a complete FITS file \(.*\); fetch it") as info:
+    with pytest.raises(InputError, match=r"(not a FITS file|damaged).*; fetch it") as info:
         read((str(path), ""))
     assert "ignore_missing" not in str(info.value)
 
 
 def test_directory_is_no_image(tmp_path):
-    with pytest.raises(InputError, match="Is a directory; give a FITS file"):
+    with pytest.raises(InputError, match="a folder, not a file; give a file"):
         read((str(tmp_path), ""))
 
 

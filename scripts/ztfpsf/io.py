@@ -1,24 +1,32 @@
-"""Reading and writing of the formats in use: FITS, parquet, JSON. Nothing half-written stays."""
+"""Products of our own: FITS, parquet, JSON. Nothing half-written stays, nothing damaged is read.
+
+Every product records the format that it is written in, and a checksum. FITS files of others, and
+images, are opened by ztfpsf.fits_files.
+"""
 
 import json
 import os
-import re
 import tempfile
-import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 
 import ztfpsf
+from ztfpsf.cards import get_value
 from ztfpsf.errors import InputError
+from ztfpsf.fits_files import SOFTWARE, Checksum, check_file, damage_named, open_fits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROVENANCE_KEY = "ztfpsf"
+# Of the products' layout: one more wherever an older file would be misread. Files without it are 1.
+FORMAT = 1
 
 
 @contextmanager
@@ -47,76 +55,17 @@ def make_provenance(inputs: Sequence[str | Path], settings: Mapping[str, Any]) -
     """How a product was made: names of the inputs, version of the code, settings of the rule."""
     return {
         "version": ztfpsf.__version__,
+        "format": FORMAT,
         "inputs": [str(path) for path in inputs],
         "settings": dict(settings),
     }
 
 
-def read_image(path: str | Path) -> tuple[np.ndarray, fits.Header]:
-    """First image of a FITS file.
-
-    Returns the pixels, shape (ny, nx), native byte order and C-contiguous (integers stay
-    integers, floats become float32), and the header. Raises InputError when the file is missing,
-    truncated or holds no two-dimensional image.
-    """
-    try:
-        # No memory map: a truncated file must fail here, not at the first use of a pixel.
-        with (
-            warnings.catch_warnings(
-                record=True, action="always", category=AstropyUserWarning
-            ) as told,
-            fits.open(path, memmap=False, ignore_missing_simple=False) as hdus,
-        ):
-            # A truncated file warns, and then fails where its pixels are read: that is enough.
-            for hdu in hdus:
-                if hdu.header.get("NAXIS") == 2 and hdu.is_image:
-                    header, data = hdu.header.copy(), hdu.data
-                    break
-            else:
-                raise InputError(f"{path}: holds no two-dimensional image; give a FITS image.")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; correct its path in the image sheet.") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise InputError(f"{path}: {error.strerror}; give a FITS file that you may read.") from None
-    except (OSError, TypeError, ValueError, EOFError, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = _count_bytes(told) or first_sentence(error)
-        raise InputError(f"{path}: not a complete FITS file ({reason}); fetch it again.") from None
-    if data is None or 0 in data.shape:
-        raise InputError(f"{path}: the image is empty; fetch it again.")
-    dtype = np.float32 if data.dtype.kind == "f" else data.dtype.newbyteorder("=")
-    return np.ascontiguousarray(data, dtype=dtype), header
-
-
-def _count_bytes(told: Sequence[warnings.WarningMessage]) -> str:
-    """How much of a truncated file is there, from astropy's warnings; "" if they do not say."""
-    said = " ".join(str(warning.message) for warning in told)
-    sizes = re.search(r"actual file length \((\d+)\) .* expected size \((\d+)\)", said)
-    return f"{sizes[1]} of {sizes[2]} bytes are there" if sizes else ""
-
-
-def first_sentence(error: Exception) -> str:
-    """What an error says first: the advice that follows is for programmers."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].partition(". ")[0].rstrip(". ")
-
-
-def require_keyword(header: fits.Header, key: str, path: str | Path) -> float:
-    """A finite number from a header. Raises InputError naming file and keyword."""
-    value = header.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise InputError(
-            f"{path}: header keyword {key} is {'missing' if value is None else repr(value)}; "
-            "a finite number is needed: add it to the header."
-        )
-    return float(value)
-
-
 def record_provenance(header: fits.Header, provenance: Mapping[str, Any]) -> None:
     """Put a provenance record into a primary header."""
-    header["ORIGIN"] = ("ztfpsf", "software that wrote this file")
+    header["ORIGIN"] = (SOFTWARE, "software that wrote this file")
     header["VERSION"] = (provenance["version"], "its version")
+    header["FORMAT"] = (FORMAT, "version of the layout of this file")
     header["INPUTS"] = json.dumps(provenance["inputs"])
     header["SETTINGS"] = json.dumps(provenance["settings"], sort_keys=True)
 
@@ -139,8 +88,38 @@ def big_endian(pixels: np.ndarray) -> np.ndarray:
     return pixels.byteswap(inplace=True).view(swapped)
 
 
-def write_table(table: "Any", path: str | Path, provenance: Mapping[str, Any]) -> None:
-    """Write a pandas DataFrame as parquet with its provenance in the file metadata, atomically."""
+def open_product(path: str | Path, rule: str, names: Collection[str] = ()) -> fits.HDUList:
+    """A FITS file that the rule wrote; columns and pixels are to be read in `damage_named`.
+
+    `names`: the HDUs whose checksums are compared, which takes reading them; all if empty. Raises
+    InputError that names the rule when the file is missing, damaged or of another format.
+    """
+    check_file(path, make(rule))
+    hdus = open_fits(path, make_again(rule), Checksum("CHECKSUM", names))
+    check_format(path, get_value(hdus[0].header, "FORMAT"), rule)
+    return hdus
+
+
+def make(rule: str) -> str:
+    """What to do about a product that is not there."""
+    return f"make it with the rule {rule}"
+
+
+def make_again(rule: str) -> str:
+    """What to do about a product that is damaged."""
+    return f"delete it and make it again with the rule {rule}"
+
+
+def check_format(path: str | Path, found: Any, rule: str) -> None:
+    """Raise InputError for the product of a version that wrote it in another layout."""
+    if (1 if found is None else found) != FORMAT:
+        raise InputError(
+            f"{path}: is in format {found}, this version reads format {FORMAT}; {make_again(rule)}."
+        )
+
+
+def write_table(table: "pd.DataFrame", path: str | Path, provenance: Mapping[str, Any]) -> None:
+    """Write a table as parquet with its provenance in the file metadata, atomically."""
     import pyarrow
     import pyarrow.parquet
 
@@ -150,29 +129,80 @@ def write_table(table: "Any", path: str | Path, provenance: Mapping[str, Any]) -
         PROVENANCE_KEY.encode(): json.dumps(provenance).encode(),
     }
     with atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(arrow.replace_schema_metadata(metadata), temporary)
+        pyarrow.parquet.write_table(
+            arrow.replace_schema_metadata(metadata), temporary, write_page_checksum=True
+        )
+
+
+def read_table(path: str | Path, rule: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
+    """A table of `write_table`, checked to have these columns.
+
+    Raises InputError that names the rule when it is missing, damaged or of another format.
+    """
+    import pandas as pd
+
+    check_file(path, make(rule))
+    with damage_named(path, make_again(rule)):
+        found = _read_record(path).get("format")
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    check_format(path, found, rule)
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(missing)}; {make_again(rule)}.")
+    return table
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Provenance of a parquet table or a FITS file of ours."""
-    if str(path).endswith(".parquet"):
-        import pyarrow.parquet
+    """Provenance of a parquet table or a FITS file of ours. Raises InputError for anything else."""
+    check_file(path)
+    with damage_named(path, "give a product of ztfpsf"):
+        if str(path).endswith(".parquet"):
+            return _read_record(path)
+        with open_fits(path) as hdus:
+            header = hdus[0].header
+        return {
+            "version": header["VERSION"],
+            "format": header.get("FORMAT", 1),
+            "inputs": json.loads(header["INPUTS"]),
+            "settings": json.loads(header["SETTINGS"]),
+        }
 
-        return json.loads(pyarrow.parquet.read_schema(path).metadata[PROVENANCE_KEY.encode()])
-    header = fits.getheader(path)
-    return {
-        "version": header["VERSION"],
-        "inputs": json.loads(header["INPUTS"]),
-        "settings": json.loads(header["SETTINGS"]),
-    }
+
+def _read_record(path: str | Path) -> dict[str, Any]:
+    """Provenance of a parquet table."""
+    import pyarrow.parquet
+
+    return json.loads(pyarrow.parquet.read_schema(path).metadata[PROVENANCE_KEY.encode()])
 
 
 def write_text(text: str, path: str | Path) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(record: Mapping[str, Any], path: str | Path) -> None:
-    """Write a JSON record atomically."""
-    write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", path)
+    """Write a JSON record atomically, with its format and checksum under the key `ztfpsf`."""
+    # As it will be read: keys that are numbers become text.
+    record = json.loads(json.dumps(record, allow_nan=False))
+    head = {"format": FORMAT, "crc32": _sum_record(record)}
+    write_text(json.dumps({PROVENANCE_KEY: head, **record}, indent=2) + "\n", path)
+
+
+def read_json(path: str | Path, rule: str) -> dict[str, Any]:
+    """A record of `write_json`.
+
+    Raises InputError that names the rule when it is missing, damaged or of another format.
+    """
+    check_file(path, make(rule))
+    with damage_named(path, make_again(rule)):
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        head = record.pop(PROVENANCE_KEY, {})
+        check_format(path, head.get("format"), rule)
+        if head.get("crc32", _sum_record(record)) != _sum_record(record):
+            raise InputError(f"{path}: was changed after it was written; {make_again(rule)}.")
+    return record
+
+
+def _sum_record(record: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())

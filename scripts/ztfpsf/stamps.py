@@ -1,18 +1,17 @@
 """Stamps, the pixels around every selected star with variance and mask, and their file."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 
-from ztfpsf.errors import InputError
-from ztfpsf.io import write_fits
+from ztfpsf.fits_files import damage_named
+from ztfpsf.io import make_again, open_product, write_fits
+
+RULE = "cut_stamps"
 
 # IPAC's aperture corrections of an image, the header's FIXAPERS, APCOR1..6 and APCORUN1..6.
 N_APCOR = 6
@@ -109,7 +108,7 @@ def write_stamps(stamps: Stamps, path: str | Path, provenance: Mapping[str, Any]
 
 def read_stamps(path: str | Path) -> Stamps:
     """Read a file of write_stamps. Raises InputError when it is missing or not such a file."""
-    with _opened(path) as hdus:
+    with open_product(path, RULE) as hdus, damage_named(path, make_again(RULE)):
         header = hdus["DATA"].header
         shape = tuple(header[f"NAXIS{axis}"] for axis in (3, 2, 1))
         cubes = [_to_native(hdus[name].data, dtype, shape) for name, dtype in CUBES.items()]
@@ -130,7 +129,8 @@ class StampsFile(NamedTuple):
         rows = np.flatnonzero((self.stars["image"] == image).to_numpy())
         # Stars of an image are neighbours.
         first, last = (rows.min(), rows.max() + 1) if len(rows) else (0, 0)
-        with _opened(self.path) as hdus:
+        # The file was checked when its tables were read.
+        with damage_named(self.path, make_again(RULE)), fits.open(self.path, memmap=False) as hdus:
             cubes = [
                 np.zeros((0, self.size_px, self.size_px), dtype)
                 if first == last
@@ -143,34 +143,15 @@ class StampsFile(NamedTuple):
 
 def open_stamps(path: str | Path) -> StampsFile:
     """Read the tables of a file of write_stamps. Raises InputError as read_stamps."""
-    with _opened(path) as hdus:
+    with open_product(path, RULE) as hdus, damage_named(path, make_again(RULE)):
         images = _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
         stars = _to_frame(hdus["STARS"].data, STAR_COLUMNS)
         return StampsFile(str(path), images, stars, int(hdus["DATA"].header["NAXIS1"]))
 
 
-@contextmanager
-def _opened(path: str | Path) -> Iterator[fits.HDUList]:
-    """The HDUs of a stamps file; whatever is wrong with it is an InputError."""
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=AstropyUserWarning),
-            fits.open(path, memmap=False) as hdus,
-        ):
-            yield hdus
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make it with the rule cut_stamps.") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: not a complete stamps file ({error}); make it again with cut_stamps."
-        ) from None
-
-
 def read_image_table(path: str | Path) -> pd.DataFrame:
-    """The table IMAGES of a stamps file, without its pixels."""
-    with fits.open(path) as hdus:
+    """The table IMAGES of a stamps file; its pixels are not looked at. Raises InputError."""
+    with open_product(path, RULE, ["IMAGES"]) as hdus, damage_named(path, make_again(RULE)):
         return _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
 
 

@@ -26,7 +26,8 @@ from ztfpsf.calibration.science import (
     calibrate_quadrant,
 )
 from ztfpsf.errors import InputError
-from ztfpsf.io import big_endian, read_image, write_fits
+from ztfpsf.fits_files import read_image
+from ztfpsf.io import big_endian, write_fits
 
 # Lossless for masks; the noise of an image is kept to 1/16 of its standard deviation by rice.
 COMPRESSIONS = {

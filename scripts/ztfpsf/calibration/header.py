@@ -13,8 +13,8 @@ from astropy.io import fits
 
 from ztfpsf.calibration.products import Cards
 from ztfpsf.calibration.raw import RawFrame
+from ztfpsf.cards import require_keyword
 from ztfpsf.focal_plane import quadrant_offset_px
-from ztfpsf.io import require_keyword
 
 PIXEL_SCALE_DEG = 1.0126 / 3600.0
 

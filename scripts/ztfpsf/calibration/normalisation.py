@@ -14,8 +14,8 @@ import numpy as np
 
 from ztfpsf.calibration.products import OK, Master, open_master
 from ztfpsf.calibration.raw import QUADRANTS
+from ztfpsf.cards import require_keyword
 from ztfpsf.errors import InputError
-from ztfpsf.io import require_keyword
 
 # Every STEP-th row and column of a full quadrant: the median of ZTF's response is then good to
 # 1e-4. Smaller quadrants are read in full.

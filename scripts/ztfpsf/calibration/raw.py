@@ -17,8 +17,8 @@ from astropy.io.fits.hdu.compressed._compression import CfitsioException
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ztfpsf.calibration.rice import RiceImage, open_rice
+from ztfpsf.cards import require_keyword
 from ztfpsf.errors import InputError
-from ztfpsf.io import require_keyword
 from ztfpsf.names import RawName, parse_raw
 
 QUADRANTS = (1, 2, 3, 4)

@@ -16,7 +16,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ztfpsf.errors import InputError
-from ztfpsf.io import first_sentence
+from ztfpsf.fits_files import first_sentence
 from ztfpsf.stars.htm import cover_cone
 from ztfpsf.stars.sky import (
     apply_proper_motion,

@@ -6,11 +6,12 @@ from astropy.io import fits
 from scipy.ndimage import convolve1d
 from scipy.spatial import cKDTree
 
+from ztfpsf.cards import get_number
 from ztfpsf.errors import InputError
 from ztfpsf.noise import model_variance, read_variance, split_constant
 from ztfpsf.robust import MAD_TO_SIGMA
 from ztfpsf.stamps import APCOR_COLUMNS, IMAGE_COLUMNS, N_APCOR, STAR_COLUMNS, Stamps
-from ztfpsf.stars.images import Quadrant, Sky, get_number
+from ztfpsf.stars.images import Quadrant, Sky
 
 # The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
 # pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.

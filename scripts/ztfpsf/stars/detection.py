@@ -5,8 +5,8 @@ import pandas as pd
 import sep
 from astropy.wcs import WCS
 
+from ztfpsf.cards import require_keyword
 from ztfpsf.errors import InputError
-from ztfpsf.io import require_keyword
 from ztfpsf.stars.images import Quadrant, Sky
 from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure
 from ztfpsf.stars.sky import make_star_names, to_sky

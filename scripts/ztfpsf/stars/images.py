@@ -7,8 +7,9 @@ import numpy as np
 import sep
 from astropy.io import fits
 
+from ztfpsf.cards import require_keyword
 from ztfpsf.errors import InputError
-from ztfpsf.io import read_image, require_keyword
+from ztfpsf.fits_files import read_image
 
 SATURATED_BIT = 8  # of IPAC's masks
 # Cells of the background map; ztfimg uses the same (16 x 14 cells in a quadrant).
@@ -84,12 +85,6 @@ def read_variance(path: str, quadrant: Quadrant) -> np.ndarray:
     variance, _ = read_image(path)
     _check_shape(path, "variance plane", variance.shape, quadrant.data.shape)
     return variance.astype(np.float32, copy=False)
-
-
-def get_number(header: fits.Header, key: str) -> float:
-    """A header value that no step needs: NaN where it is missing or not a number."""
-    value = header.get(key)
-    return float(value) if isinstance(value, int | float) else np.nan
 
 
 def _require_positive(header: fits.Header, key: str, path: str) -> float:

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 from astropy.wcs import WCS
 
+from ztfpsf.cards import get_number
 from ztfpsf.errors import InputError
 from ztfpsf.stars.catalogue import READERS, Cone, check_catalogue_path
 from ztfpsf.stars.detection import detect_sources
-from ztfpsf.stars.images import Quadrant, Sky, get_number
+from ztfpsf.stars.images import Quadrant, Sky
 from ztfpsf.stars.selection import Criteria
 from ztfpsf.stars.sky import get_field_of_view, get_separation_deg, read_wcs, to_pixels
 
