@@ -8,7 +8,7 @@ from ztfpsf.io import make_provenance, read_json, read_table
 from ztfpsf.jobs import for_each_image, job
 from ztfpsf.stamps import Stamps, concatenate, describe_failure, write_stamps
 from ztfpsf.stars.cutting import cut_image
-from ztfpsf.stars.images import measure_sky, read_quadrant, read_variance
+from ztfpsf.stars.images import measure_sky, read_science_image, read_variance_plane
 from ztfpsf.stars.selection import COLUMNS
 
 logger = logging.getLogger("ztfpsf")
@@ -44,11 +44,11 @@ def cut_stamps(
         if counts[image]["status"] != "ok":
             raise InputError(counts[image]["status"])
         path_to_sciimg, path_to_mskimg, path_to_varimg = inputs[image]
-        quadrant = read_quadrant(path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction)
-        variance = read_variance(path_to_varimg, quadrant) if path_to_varimg else None
-        stamps = cut_image(
-            image, quadrant, measure_sky(quadrant), sources[image], size_px, variance
+        science = read_science_image(
+            path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction
         )
+        variance = read_variance_plane(path_to_varimg, science) if path_to_varimg else None
+        stamps = cut_image(image, science, measure_sky(science), sources[image], size_px, variance)
         logger.info(
             "%d/%d %s: %d stamps, %.2f %% of their pixels masked",
             list(inputs).index(image) + 1,

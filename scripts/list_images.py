@@ -12,14 +12,14 @@ from itertools import pairwise
 
 from ztfpsf.errors import InputError
 from ztfpsf.io import atomic_path
-from ztfpsf.listing import ImageFiles, Selection, find_images, parse_dates
+from ztfpsf.listing import ImageFiles, ImageSelection, find_images, parse_dates
 from ztfpsf.names import parse_quadrant
 
 CCDS = range(1, 17)
 PROGRESS = 100_000
 
 
-def list_images(root: str, path_to_sheet: str, selection: Selection) -> str:
+def list_images(root: str, path_to_sheet: str, selection: ImageSelection) -> str:
     """Write a sheet, CSV or parquet, of the images below a directory; returns what was found.
 
     Raises InputError when there is none, and for an image found twice.
@@ -79,7 +79,7 @@ def main() -> None:
     given = parse_arguments()
     try:
         dates = [parse_dates(text) for text in given.dates]
-        selection = Selection(dates, set(given.fields), set(given.filters), set(given.ccds))
+        selection = ImageSelection(dates, set(given.fields), set(given.filters), set(given.ccds))
         print(list_images(given.root, given.sheet, selection))
     except InputError as error:
         sys.exit(f"Error: {error}")

@@ -13,7 +13,7 @@ from ztfpsf.photometry.flags import Flag
 from ztfpsf.plots.photometry import Cut, draw_cut, find_densest_cut
 from ztfpsf.plots.style import make_text_figure, save, styled
 from ztfpsf.psf.device import configure
-from ztfpsf.stars.images import measure_sky, read_quadrant, read_variance
+from ztfpsf.stars.images import measure_sky, read_science_image, read_variance_plane
 from ztfpsf.stars.sky import read_wcs
 
 logger = logging.getLogger("ztfpsf")
@@ -68,9 +68,9 @@ def measure_photometry(
 
     def work(image: str) -> Parts:
         psf = load_fitted(path_to_psf, image, statuses.get(image, "the PSF fit left it out."))
-        quadrant = read_quadrant(*inputs[image][:2], bad_mask_bits, saturation_fraction)
+        quadrant = read_science_image(*inputs[image][:2], bad_mask_bits, saturation_fraction)
         path_to_varimg = inputs[image].varimg
-        variance = read_variance(path_to_varimg, quadrant) if path_to_varimg else None
+        variance = read_variance_plane(path_to_varimg, quadrant) if path_to_varimg else None
         parts = measure_one(psf, quadrant, variance, table[table["image"] == image], settings)
         number = list(inputs).index(image) + 1
         logger.info("%d/%d %s", number, len(inputs), describe(parts.image))

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from ztfpsf.io import make_provenance, write_json, write_table
 from ztfpsf.jobs import for_each_image, job
-from ztfpsf.stars.images import measure_sky, read_quadrant
-from ztfpsf.stars.selection import COLUMNS, Criteria, Selection, make_empty_table, select
+from ztfpsf.stars.images import measure_sky, read_science_image
+from ztfpsf.stars.selection import COLUMNS, Criteria, StarSelection, make_empty_table, select
 from ztfpsf.stars.sources import find_sources
 
 logger = logging.getLogger("ztfpsf")
@@ -37,18 +37,16 @@ def select_stars(
     paths = zip(paths_to_sciimg, paths_to_mskimg, paths_to_catalogue, strict=True)
     inputs = dict(zip(images, paths, strict=True))
 
-    def work(image: str) -> Selection:
+    def work(image: str) -> StarSelection:
         path_to_sciimg, path_to_mskimg, own_catalogue = inputs[image]
         kind, path = catalogue["kind"], own_catalogue or catalogue.get("path") or ""
         if own_catalogue and kind == "detection":
             kind = "table"
-        quadrant = read_quadrant(
+        science = read_science_image(
             path_to_sciimg, path_to_mskimg, criteria.bad_mask_bits, criteria.saturation_fraction
         )
-        sky = measure_sky(quadrant)
-        selection = select(
-            quadrant, sky, find_sources(quadrant, sky, kind, path, criteria), criteria
-        )
+        sky = measure_sky(science)
+        selection = select(science, sky, find_sources(science, sky, kind, path, criteria), criteria)
         log_selection(image, list(inputs).index(image) + 1, len(inputs), selection)
         return selection
 
@@ -66,7 +64,7 @@ def select_stars(
     )
 
 
-def log_selection(image: str, number: int, n_images: int, selection: Selection) -> None:
+def log_selection(image: str, number: int, n_images: int, selection: StarSelection) -> None:
     """One line of progress."""
     counts = ", ".join(f"{reason} {n}" for reason, n in selection.rejected.items())
     logger.info(
@@ -81,7 +79,7 @@ def log_selection(image: str, number: int, n_images: int, selection: Selection) 
     )
 
 
-def make_record(selection: Selection | None, status: str) -> dict[str, Any]:
+def make_record(selection: StarSelection | None, status: str) -> dict[str, Any]:
     """What the counts say of an image."""
     if selection is None:
         return {"status": status, "kept": 0, "reserved": 0, "rejected": {}}

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from ztfpsf.errors import InputError
-from ztfpsf.listing import Selection, find_images, parse_dates
+from ztfpsf.listing import ImageSelection, find_images, parse_dates
 from ztfpsf.names import parse_quadrant
 from ztfpsf.sheet import ImageFiles, read_sheet
 from ztfpsf.sheet_parquet import write_parquet_sheet
@@ -61,14 +61,14 @@ def test_all_images_of_a_tree(tree: Path, tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("selection", "expected"),
     [
-        (Selection(dates=[("20200924", "20200924")]), IMAGES[1:4]),
-        (Selection(dates=[("20190101", "20190228"), ("20200925", "20201231")]), IMAGES[::4]),
-        (Selection(fields={656}), IMAGES[3:]),
-        (Selection(filters={"zr", "zg"}), IMAGES[:4]),
-        (Selection(ccds={13}, fields={655}), IMAGES[1:3]),
+        (ImageSelection(dates=[("20200924", "20200924")]), IMAGES[1:4]),
+        (ImageSelection(dates=[("20190101", "20190228"), ("20200925", "20201231")]), IMAGES[::4]),
+        (ImageSelection(fields={656}), IMAGES[3:]),
+        (ImageSelection(filters={"zr", "zg"}), IMAGES[:4]),
+        (ImageSelection(ccds={13}, fields={655}), IMAGES[1:3]),
     ],
 )
-def test_selection(tree: Path, selection: Selection, expected: tuple[str, ...]) -> None:
+def test_selection(tree: Path, selection: ImageSelection, expected: tuple[str, ...]) -> None:
     assert tuple(files.image for files in find_images(str(tree), selection)) == expected
 
 
@@ -76,7 +76,7 @@ def test_days_that_are_not_wanted_are_not_entered(tree: Path) -> None:
     # A folder of ZTF's tree is taken at its word.
     day = tree / "sci" / "2020" / "0924"
     day.rename(day.with_name("0926"))
-    found = find_images(str(tree), Selection(dates=[("20200924", "20200925")]))
+    found = find_images(str(tree), ImageSelection(dates=[("20200924", "20200925")]))
     assert [files.image for files in found] == [IMAGES[4]]
 
 

@@ -7,6 +7,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 from astropy_healpix import HEALPix
+from trixels import find_trixels
 from ztfpsf.errors import InputError
 from ztfpsf.stars.catalogue import (
     Cone,
@@ -15,7 +16,7 @@ from ztfpsf.stars.catalogue import (
     read_gaia_dr3_healpix,
     read_user_table,
 )
-from ztfpsf.stars.htm import cover_cone, find_trixels
+from ztfpsf.stars.htm import cover_cone
 from ztfpsf.stars.sky import get_julian_year, get_separation_deg
 
 CONE = Cone(58.0, 35.7, 0.6, 59116.43)

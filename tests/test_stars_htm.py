@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from ztfpsf.stars.htm import cover_cone, find_trixels
+from trixels import find_trixels
+from ztfpsf.stars.htm import cover_cone
 from ztfpsf.stars.sky import get_separation_deg, to_angles, to_unit_vectors
 
 

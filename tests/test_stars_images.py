@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from quadrants import BAD_BITS, SKY_ADU, add_noise, make_header, make_scene, write_scene
 from ztfpsf.errors import InputError
-from ztfpsf.stars.images import measure_sky, read_quadrant
+from ztfpsf.stars.images import measure_sky, read_science_image
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def scene():
 
 
 def read(paths, bits=BAD_BITS, fraction=0.8):
-    return read_quadrant(*paths, bits, fraction)
+    return read_science_image(*paths, bits, fraction)
 
 
 def test_quadrant_holds_what_the_files_say(scene, tmp_path):

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -30,7 +30,7 @@ SOFTWARE = "ztfpsf"  # ORIGIN of our own files
 FETCH = "fetch it again"
 
 # What a file that FITS or a table was packed into begins with.
-_UNPACKERS: dict[bytes, Callable[[str | Path], IO[bytes]]] = {
+_UNPACKERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,

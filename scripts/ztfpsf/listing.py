@@ -28,7 +28,7 @@ class ImageFiles(NamedTuple):
     varimg: str = ""
 
 
-class Selection(NamedTuple):
+class ImageSelection(NamedTuple):
     """Which images are wanted; empty means all of them."""
 
     dates: Sequence[tuple[str, str]] = ()  # first and last UT day, YYYYMMDD
@@ -49,7 +49,7 @@ class Selection(NamedTuple):
         return not self.dates or any(begin <= last and first <= end for begin, end in self.dates)
 
 
-ALL = Selection()
+ALL = ImageSelection()
 
 
 def parse_dates(text: str) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def parse_dates(text: str) -> tuple[str, str]:
     return first, last
 
 
-def find_images(root: str, selection: Selection = ALL) -> Iterator[ImageFiles]:
+def find_images(root: str, selection: ImageSelection = ALL) -> Iterator[ImageFiles]:
     """Science images below a directory with the masks and variances beside them, folder by folder.
 
     Folders of ZTF's tree (sci/YYYY/MMDD) outside the dates wanted are not entered.
@@ -82,7 +82,7 @@ def find_images(root: str, selection: Selection = ALL) -> Iterator[ImageFiles]:
                 )
 
 
-def _may_hold(folder: str, selection: Selection) -> bool:
+def _may_hold(folder: str, selection: ImageSelection) -> bool:
     """Whether a folder may hold images of the dates wanted."""
     if match := _DAY.fullmatch(folder):
         return selection.may_have(match[1] + match[2], match[1] + match[2])

@@ -46,7 +46,7 @@ def main(results: Path, fit: str) -> None:
         from ztfpsf.photometry.places import Places
         from ztfpsf.photometry.tables import make_star_table
         from ztfpsf.psf import load_psf
-        from ztfpsf.stars.images import measure_sky, read_quadrant
+        from ztfpsf.stars.images import measure_sky, read_science_image
     stars = pd.read_parquet(results / f"select_stars/{IMAGE}_stars.parquet")
     psf = load_psf(results / f"fit_psf/{fit}/{IMAGE}_psf.fits", IMAGE)
     sample = results / "fetch_sample"
@@ -59,7 +59,7 @@ def main(results: Path, fit: str) -> None:
     for run in range(N_RUNS):
         print(f"run {run + 1}, {len(stars)} stars, load {os.getloadavg()[0]:.1f}")
         with clock("image and mask"):
-            quadrant = read_quadrant(
+            quadrant = read_science_image(
                 *(str(sample / f"{IMAGE}_{kind}.fits") for kind in ("sciimg", "mskimg")),
                 BAD_BITS,
                 0.8,

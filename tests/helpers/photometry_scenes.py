@@ -13,7 +13,7 @@ from ztfpsf.photometry.fit import Settings, measure_stars
 from ztfpsf.photometry.frame import make_frame
 from ztfpsf.photometry.places import find_places
 from ztfpsf.photometry.tables import make_star_table
-from ztfpsf.stars.images import Quadrant, measure_sky
+from ztfpsf.stars.images import ScienceImage, measure_sky
 from ztfpsf.stars.sky import read_wcs, to_sky
 
 SHAPE = (NY, NX)
@@ -46,7 +46,7 @@ def make_image(x: np.ndarray, y: np.ndarray, flux: np.ndarray) -> np.ndarray:
     return image[half + 1 : half + 1 + NY, half + 1 : half + 1 + NX]
 
 
-def make_quadrant(noiseless: np.ndarray, seed: int) -> Quadrant:
+def make_quadrant(noiseless: np.ndarray, seed: int) -> ScienceImage:
     """With photon and read noise; pixels above the saturation level are saturated."""
     rng = np.random.default_rng(seed)
     data = rng.poisson(noiseless * GAIN) + rng.normal(0, READ_NOISE, noiseless.shape)
@@ -54,7 +54,9 @@ def make_quadrant(noiseless: np.ndarray, seed: int) -> Quadrant:
     header = make_header(noiseless.shape)
     is_saturated = data > SATURATION_ADU
     nothing = np.zeros(data.shape, bool)
-    return Quadrant("x.fits", data, header, nothing, is_saturated, GAIN, READ_NOISE, SATURATION_ADU)
+    return ScienceImage(
+        "x.fits", data, header, nothing, is_saturated, GAIN, READ_NOISE, SATURATION_ADU
+    )
 
 
 def make_catalogue(
@@ -80,7 +82,7 @@ def make_catalogue(
 
 
 def measure(
-    quadrant: Quadrant,
+    quadrant: ScienceImage,
     stars: pd.DataFrame,
     settings: Settings = SETTINGS,
     variance: np.ndarray | None = None,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from astropy.io import fits
 from scipy.special import erf
-from ztfpsf.stars.images import Quadrant, Sky, measure_sky, read_quadrant
+from ztfpsf.stars.images import ScienceImage, Sky, measure_sky, read_science_image
 from ztfpsf.stars.selection import Criteria
 
 SHAPE = (360, 440)  # (ny, nx), not square
@@ -117,7 +117,7 @@ def write_scene(scene: Scene, directory: Path, name: str = IMAGE) -> tuple[str, 
     return str(paths[0]), str(paths[1])
 
 
-def load_scene(scene: Scene, directory: Path) -> tuple[Quadrant, Sky]:
+def load_scene(scene: Scene, directory: Path) -> tuple[ScienceImage, Sky]:
     """The scene as the rules see it."""
-    quadrant = read_quadrant(*write_scene(scene, directory), BAD_BITS, 0.8)
+    quadrant = read_science_image(*write_scene(scene, directory), BAD_BITS, 0.8)
     return quadrant, measure_sky(quadrant)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.noise import read_variance, split_constant
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import ScienceImage, Sky
 
 
 class Frame(NamedTuple):
@@ -24,7 +24,7 @@ class Frame(NamedTuple):
         return plane[self.margin : -self.margin, self.margin : -self.margin]
 
 
-def make_frame(quadrant: Quadrant, sky: Sky, variance: np.ndarray | None, margin: int) -> Frame:
+def make_frame(quadrant: ScienceImage, sky: Sky, variance: np.ndarray | None, margin: int) -> Frame:
     """`variance`: (ny, nx) ADU^2, the plane of the calibration if there is one."""
     is_usable = ~(quadrant.bad | quadrant.saturated)
     data = np.where(is_usable, quadrant.data, np.float32(0))

@@ -11,7 +11,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.noise import model_variance, read_variance, split_constant
 from ztfpsf.robust import MAD_TO_SIGMA
 from ztfpsf.stamps import APCOR_COLUMNS, IMAGE_COLUMNS, N_APCOR, STAR_COLUMNS, Stamps
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import ScienceImage, Sky
 
 # The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
 # pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.
@@ -28,7 +28,7 @@ NEIGHBOUR_REACH = 1.0
 
 def cut_image(
     name: str,
-    quadrant: Quadrant,
+    image: ScienceImage,
     sky: Sky,
     sources: pd.DataFrame,
     size_px: int,
@@ -50,29 +50,29 @@ def cut_image(
         np.floor(stars[key].to_numpy() + 0.5).astype(np.int32) - size_px // 2
         for key in ("x_px", "y_px")
     )
-    _check_inside(x0, y0, size_px, quadrant)
+    _check_inside(x0, y0, size_px, image)
     steps = np.arange(size_px)
     cut = (y0[:, None, None] + steps[:, None], x0[:, None, None] + steps)
-    data = quadrant.data[cut]
-    local_sky, local_rms = _measure_local_sky(quadrant, sky, x0, y0, size_px)
+    data = image.data[cut]
+    local_sky, local_rms = _measure_local_sky(image, sky, x0, y0, size_px)
     data = np.where(np.isfinite(data), data, local_sky[:, None, None])
-    bad = quadrant.bad[cut] | quadrant.saturated[cut]
+    bad = image.bad[cut] | image.saturated[cut]
     table = stars.assign(image=name, x0_px=x0, y0_px=y0, sky_adu=local_sky, sky_rms_adu=local_rms)
     return Stamps(
-        _describe(name, quadrant, sky),
+        _describe(name, image, sky),
         table[list(STAR_COLUMNS)],
         data,
-        _make_variance(quadrant, data, bad, local_sky, None if variance is None else variance[cut]),
+        _make_variance(image, data, bad, local_sky, None if variance is None else variance[cut]),
         (bad | _mask_neighbours(table, sources, data)).astype(np.uint8),
     )
 
 
-def _check_inside(x0: np.ndarray, y0: np.ndarray, size_px: int, quadrant: Quadrant) -> None:
-    ny, nx = quadrant.data.shape
+def _check_inside(x0: np.ndarray, y0: np.ndarray, size_px: int, image: ScienceImage) -> None:
+    ny, nx = image.data.shape
     inside = (x0 >= 0) & (y0 >= 0) & (x0 + size_px <= nx) & (y0 + size_px <= ny)
     if not inside.all():
         raise InputError(
-            f"{quadrant.path}: a stamp of {size_px} px reaches over the edge of the image; "
+            f"{image.path}: a stamp of {size_px} px reaches over the edge of the image; "
             "select the stars again with this cut_stamps: size_px."
         )
 
@@ -120,7 +120,7 @@ def _measure_flux(stars: pd.DataFrame, data: np.ndarray) -> np.ndarray:
 
 
 def _measure_local_sky(
-    quadrant: Quadrant, sky: Sky, x0: np.ndarray, y0: np.ndarray, size_px: int
+    image: ScienceImage, sky: Sky, x0: np.ndarray, y0: np.ndarray, size_px: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clipped median and 1.4826 MAD in the ring around each stamp, (n,) float32 ADU.
 
@@ -130,13 +130,13 @@ def _measure_local_sky(
     outer = half + RING_WIDTH_PX
     dy, dx = np.mgrid[-outer : outer + 1, -outer : outer + 1]
     ring = (np.hypot(dx, dy) > half) & (np.hypot(dx, dy) <= outer)
-    ny, nx = quadrant.data.shape
+    ny, nx = image.data.shape
     column = (x0 + half)[:, None] + dx[ring]
     row = (y0 + half)[:, None] + dy[ring]
     inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
     cut = (row.clip(0, ny - 1), column.clip(0, nx - 1))
-    usable = inside & ~(quadrant.bad[cut] | quadrant.saturated[cut])
-    values = np.where(usable, quadrant.data[cut], np.nan)
+    usable = inside & ~(image.bad[cut] | image.saturated[cut])
+    values = np.where(usable, image.data[cut], np.nan)
     values[~usable.any(axis=1)] = sky.level_adu
     for _ in range(N_CLIPS):
         level = np.nanmedian(values, axis=1)
@@ -146,7 +146,7 @@ def _measure_local_sky(
 
 
 def _make_variance(
-    quadrant: Quadrant,
+    image: ScienceImage,
     data: np.ndarray,
     mask: np.ndarray,
     local_sky: np.ndarray,
@@ -157,23 +157,24 @@ def _make_variance(
     smooth = np.where(mask, floor, data)
     for axis in (1, 2):
         smooth = convolve1d(smooth, SMOOTHING, axis=axis, mode="nearest")
-    constant = default = read_variance(quadrant.read_noise_electron, quadrant.gain)
+    default = float(read_variance(image.read_noise_electron, image.gain))
+    constant: float | np.ndarray = default
     if variance is not None:
         light = np.maximum(smooth, floor)
-        known = split_constant(variance, data, light, quadrant.gain, default)
+        known = split_constant(variance, data, light, image.gain, default)
         constant = np.where(mask, default, known)
-    return model_variance(smooth, floor, quadrant.gain, constant).astype(np.float32)
+    return model_variance(smooth, floor, image.gain, constant).astype(np.float32)
 
 
-def _describe(name: str, quadrant: Quadrant, sky: Sky) -> pd.DataFrame:
+def _describe(name: str, image: ScienceImage, sky: Sky) -> pd.DataFrame:
     """The image's row of IMAGES; what a header does not tell and no step needs is NaN."""
-    header, (ny, nx) = quadrant.header, quadrant.data.shape
+    header, (ny, nx) = image.header, image.data.shape
     row = {
         "image": name,
         "status": "ok",
-        "gain": quadrant.gain,
-        "read_noise_electron": quadrant.read_noise_electron,
-        "saturation_adu": quadrant.saturation_adu,
+        "gain": image.gain,
+        "read_noise_electron": image.read_noise_electron,
+        "saturation_adu": image.saturation_adu,
         "magzp_mag": get_number(header, "MAGZP"),
         "seeing_px": get_number(header, "SEEING"),
         "obsmjd": get_number(header, "OBSMJD"),

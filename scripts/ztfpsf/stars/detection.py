@@ -7,7 +7,7 @@ from astropy.wcs import WCS
 
 from ztfpsf.cards import require_keyword
 from ztfpsf.errors import InputError
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure
 from ztfpsf.stars.sky import make_star_names, to_sky
 
@@ -24,7 +24,7 @@ ZERO_POINTS = ("MAGZP", "IPACZP")
 
 
 def detect_sources(
-    quadrant: Quadrant, sky: Sky, wcs: WCS, detection_threshold: float
+    image: ScienceImage, sky: Sky, wcs: WCS, detection_threshold: float
 ) -> pd.DataFrame:
     """Sources above `detection_threshold` times the sky noise.
 
@@ -34,20 +34,20 @@ def detect_sources(
     calibrated here has IPACZP, that of IPAC's image, good enough to select stars. Raises
     InputError where both are missing or nothing is found.
     """
-    key = next((key for key in ZERO_POINTS if key in quadrant.header), None)
+    key = next((key for key in ZERO_POINTS if key in image.header), None)
     if key is None:
         raise InputError(
-            f"{quadrant.path}: header keyword MAGZP is missing, so detected stars have no "
+            f"{image.path}: header keyword MAGZP is missing, so detected stars have no "
             "magnitude; add it, or give a catalogue."
         )
-    zero_point = require_keyword(quadrant.header, key, quadrant.path)
-    x, y = _find_peaks(quadrant, sky, detection_threshold)
-    unsaturated = ~_at(quadrant.saturated, x, y)
-    radius = find_typical_radius(quadrant, sky, x[unsaturated], y[unsaturated])
-    x, y, _ = find_centroids(quadrant, sky, x, y, radius)
-    small = measure(quadrant, sky, x, y, radius)
+    zero_point = require_keyword(image.header, key, image.path)
+    x, y = _find_peaks(image, sky, detection_threshold)
+    unsaturated = ~_at(image.saturated, x, y)
+    radius = find_typical_radius(image, sky, x[unsaturated], y[unsaturated])
+    x, y, _ = find_centroids(image, sky, x, y, radius)
+    small = measure(image, sky, x, y, radius)
     bright = unsaturated & (small.snr > 100)
-    large, _, _ = sep.sum_circle(sky.subtracted, x, y, 8 * radius, mask=quadrant.bad)
+    large, _, _ = sep.sum_circle(sky.subtracted, x, y, 8 * radius, mask=image.bad)
     correction = np.median(large[bright] / small.flux_adu[bright]) if bright.any() else 1.0
     seen = small.flux_adu > 0
     ra, dec = to_sky(wcs, x[seen], y[seen])
@@ -64,7 +64,7 @@ def detect_sources(
     )
 
 
-def _find_peaks(quadrant: Quadrant, sky: Sky, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def _find_peaks(image: ScienceImage, sky: Sky, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the sources, deblended; InputError where there are none or far too many."""
     sep.set_extract_pixstack(MAX_PIXELS)
     sep.set_sub_object_limit(MAX_PARTS)
@@ -73,7 +73,7 @@ def _find_peaks(quadrant: Quadrant, sky: Sky, threshold: float) -> tuple[np.ndar
             sky.subtracted,
             threshold,
             err=sky.rms_adu,
-            mask=quadrant.bad,
+            mask=image.bad,
             minarea=MIN_PIXELS,
             filter_kernel=KERNEL,
             deblend_cont=DEBLENDING_CONTRAST,
@@ -82,12 +82,12 @@ def _find_peaks(quadrant: Quadrant, sky: Sky, threshold: float) -> tuple[np.ndar
         if "limit of" not in str(error):
             raise
         raise InputError(
-            f"{quadrant.path}: too crowded or too disturbed for detection ({error}); "
+            f"{image.path}: too crowded or too disturbed for detection ({error}); "
             "raise select_stars: detection_threshold, or give a catalogue."
         ) from error
     if len(found) == 0:
         raise InputError(
-            f"{quadrant.path}: no source above {threshold:g} times the noise "
+            f"{image.path}: no source above {threshold:g} times the noise "
             f"({sky.rms_adu:.3g} ADU); lower select_stars: detection_threshold, "
             "or take the image out of the sheet."
         )

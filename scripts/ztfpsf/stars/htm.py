@@ -11,7 +11,7 @@ from ztfpsf.stars.sky import to_unit_vectors
 
 _X, _Y, _Z = np.eye(3)
 # Faces S0..S3, N0..N3, corners counter-clockwise seen from outside.
-_FACES = np.array(
+FACES = np.array(
     [
         [_X, -_Z, _Y],
         [_Y, -_Z, -_X],
@@ -25,36 +25,21 @@ _FACES = np.array(
 )
 
 
-def find_trixels(ra_deg: np.ndarray, dec_deg: np.ndarray, depth: int) -> np.ndarray:
-    """Ids of the trixels that hold the given points, shape (n,) int64."""
-    points = to_unit_vectors(np.atleast_1d(ra_deg), np.atleast_1d(dec_deg))
-    faces = np.broadcast_to(_FACES, (len(points), 8, 3, 3))
-    chosen = _first_holding(faces, points)
-    ids = 8 + chosen
-    corners = _FACES[chosen]
-    for _ in range(depth):
-        children = _divide(corners)
-        chosen = _first_holding(children, points)
-        ids = 4 * ids + chosen
-        corners = children[np.arange(len(points)), chosen]
-    return ids
-
-
 def cover_cone(ra_deg: float, dec_deg: float, radius_deg: float, depth: int) -> np.ndarray:
     """Sorted ids of all trixels that share a point with a cone (a circle on the sky), int64."""
     axis = to_unit_vectors(np.array([ra_deg]), np.array([dec_deg]))[0]
-    ids, corners = np.arange(8, 16), _FACES
+    ids, corners = np.arange(8, 16), FACES
     keep = _touches(corners, axis, radius_deg)
     ids, corners = ids[keep], corners[keep]
     for _ in range(depth):
         ids = (4 * ids[:, None] + np.arange(4)).ravel()
-        corners = _divide(corners).reshape(-1, 3, 3)
+        corners = divide(corners).reshape(-1, 3, 3)
         keep = _touches(corners, axis, radius_deg)
         ids, corners = ids[keep], corners[keep]
     return np.sort(ids)
 
 
-def _divide(corners: np.ndarray) -> np.ndarray:
+def divide(corners: np.ndarray) -> np.ndarray:
     """Children (n, 4, 3, 3) of trixels with corners (n, 3, 3)."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     ab, bc, ca = _middle(a, b), _middle(b, c), _middle(c, a)
@@ -67,25 +52,15 @@ def _middle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return middle / np.linalg.norm(middle, axis=-1, keepdims=True)
 
 
-def _edge_normals(corners: np.ndarray) -> np.ndarray:
+def edge_normals(corners: np.ndarray) -> np.ndarray:
     """Unit normals (..., 3, 3) of the planes through the edges, pointing inwards."""
     normals = np.cross(corners, np.roll(corners, -1, axis=-2))
     return normals / np.linalg.norm(normals, axis=-1, keepdims=True)
 
 
-def _first_holding(candidates: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Index of the candidate (n, k, 3, 3) that each point (n, 3) lies in.
-
-    The largest of the smallest distances to the edges decides, so that a point on an edge, which
-    rounding may put outside of both neighbours, still has a trixel.
-    """
-    depths = np.einsum("nkej,nj->nke", _edge_normals(candidates), points).min(axis=-1)
-    return depths.argmax(axis=-1)
-
-
 def _touches(corners: np.ndarray, axis: np.ndarray, radius_deg: float) -> np.ndarray:
     """Which trixels (n, 3, 3) have a point within `radius_deg` of the unit vector `axis`."""
-    normals = _edge_normals(corners)
+    normals = edge_normals(corners)
     heights = normals @ axis  # sine of the distance to the great circle of each edge
     inside = (heights >= 0).all(axis=-1)
     # The nearest point of an edge is the foot of the perpendicular where that lies between the

@@ -1,4 +1,4 @@
-"""A quadrant's science image with what is needed to judge its pixels."""
+"""A science image with what is needed to judge its pixels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from ztfpsf.errors import InputError
 from ztfpsf.fits_files import read_image
 
 SATURATED_BIT = 8  # of IPAC's masks
-# Cells of the background map; ztfimg uses the same (16 x 14 cells in a quadrant).
+# Cells of the background map; ztfimg uses the same (16 x 14 cells in a image).
 BACKGROUND_CELL_PX = (192, 220)
 
 
-class Quadrant(NamedTuple):
+class ScienceImage(NamedTuple):
     """A science image. `bad` and `saturated` exclude each other: a pixel has one reason."""
 
     path: str
@@ -37,12 +37,12 @@ class Sky(NamedTuple):
     subtracted: np.ndarray  # (ny, nx) float32 ADU: the image minus the map, 0 where not finite
 
 
-def read_quadrant(
+def read_science_image(
     path_to_sciimg: str,
     path_to_mskimg: str,
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
-) -> Quadrant:
+) -> ScienceImage:
     """Read an image and its mask (none if `path_to_mskimg` is empty).
 
     A pixel is saturated above `saturation_fraction` times SATURATE, or where the mask has bit 8
@@ -77,13 +77,13 @@ def read_quadrant(
         if SATURATED_BIT in bad_mask_bits:
             saturated |= (bits & _to_integer([SATURATED_BIT])) != 0
     saturated &= ~bad
-    return Quadrant(path_to_sciimg, data, header, bad, saturated, gain, read_noise, saturation)
+    return ScienceImage(path_to_sciimg, data, header, bad, saturated, gain, read_noise, saturation)
 
 
-def read_variance(path: str, quadrant: Quadrant) -> np.ndarray:
+def read_variance_plane(path: str, image: ScienceImage) -> np.ndarray:
     """Variance plane of an image, (ny, nx) float32 ADU^2. Raises InputError."""
     variance, _ = read_image(path)
-    _check_shape(path, "variance plane", variance.shape, quadrant.data.shape)
+    _check_shape(path, "variance plane", variance.shape, image.data.shape)
     return variance.astype(np.float32, copy=False)
 
 
@@ -114,22 +114,22 @@ def _to_integer(bits: Sequence[int]) -> int:
     return sum(1 << bit for bit in set(bits))
 
 
-def measure_sky(quadrant: Quadrant) -> Sky:
+def measure_sky(image: ScienceImage) -> Sky:
     """Background map (sep: clipped mode in cells, median-filtered, interpolated) and noise.
 
     Raises InputError for an image without usable pixels or without noise.
     """
-    data, unusable = quadrant.data, quadrant.bad | quadrant.saturated
+    data, unusable = image.data, image.bad | image.saturated
     if unusable.all():
         raise InputError(
-            f"{quadrant.path}: all pixels are saturated or masked; check SATURATE in its header "
+            f"{image.path}: all pixels are saturated or masked; check SATURATE in its header "
             "and its mask, or take it out of the image sheet."
         )
     values = data[~unusable]
     low, middle, high = np.percentile(values[:: 1 + values.size // 100_000], [25, 50, 75])
     if low == high:
         raise InputError(
-            f"{quadrant.path}: constant image (half of the pixels or more are {middle:g}); "
+            f"{image.path}: constant image (half of the pixels or more are {middle:g}); "
             "take it out of the image sheet."
         )
     finite = np.isfinite(data)

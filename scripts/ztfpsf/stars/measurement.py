@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import sep
 
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import ScienceImage, Sky
 
 # A source whose centroid runs farther than this is another source, or none.
 MAX_SHIFT_PX = 2.0
@@ -21,20 +21,20 @@ class Measurement(NamedTuple):
     half_light_radius_px: np.ndarray  # of the light in this aperture; NaN where flux <= 0
 
 
-def find_typical_radius(quadrant: Quadrant, sky: Sky, x: np.ndarray, y: np.ndarray) -> float:
+def find_typical_radius(image: ScienceImage, sky: Sky, x: np.ndarray, y: np.ndarray) -> float:
     """Half-light radius in px of the typical bright source among those at (x, y).
 
     Median over the brightest, within an aperture of 4 times the result: galaxies, blends and
     cosmic rays must be the minority, neighbours count little.
     """
-    flux, _, _ = sep.sum_circle(sky.subtracted, x, y, FIRST_APERTURE_PX, mask=quadrant.bad)
+    flux, _, _ = sep.sum_circle(sky.subtracted, x, y, FIRST_APERTURE_PX, mask=image.bad)
     brightest = np.argsort(-flux)[:N_BRIGHTEST]
     x, y, flux = x[brightest], y[brightest], flux[brightest]
     # A faint source has a size of noise: keep those of at least a tenth of the median flux.
     bright = flux > max(0.1 * np.median(flux), 0) if len(flux) else np.zeros(0, bool)
     radius = FIRST_APERTURE_PX / 4
     for _ in range(3):
-        sizes = measure(quadrant, sky, x[bright], y[bright], radius).half_light_radius_px
+        sizes = measure(image, sky, x[bright], y[bright], radius).half_light_radius_px
         if not np.isfinite(sizes).any():
             break
         radius = float(np.nanmedian(sizes))
@@ -42,12 +42,12 @@ def find_typical_radius(quadrant: Quadrant, sky: Sky, x: np.ndarray, y: np.ndarr
 
 
 def measure(
-    quadrant: Quadrant, sky: Sky, x: np.ndarray, y: np.ndarray, typical_radius_px: float
+    image: ScienceImage, sky: Sky, x: np.ndarray, y: np.ndarray, typical_radius_px: float
 ) -> Measurement:
     """Flux, signal-to-noise ratio and half-light radius at the positions (x, y), shape (n,)."""
     aperture = 4 * typical_radius_px
     flux, error, _ = sep.sum_circle(
-        sky.subtracted, x, y, aperture, err=sky.rms_adu, gain=quadrant.gain, mask=quadrant.bad
+        sky.subtracted, x, y, aperture, err=sky.rms_adu, gain=image.gain, mask=image.bad
     )
     positive = flux > 0
     radius = np.full(len(x), np.nan)
@@ -58,19 +58,19 @@ def measure(
         np.full(positive.sum(), aperture),
         0.5,
         normflux=flux[positive],
-        mask=quadrant.bad,
+        mask=image.bad,
     )
     return Measurement(flux, flux / error, radius)
 
 
 def find_centroids(
-    quadrant: Quadrant, sky: Sky, x: np.ndarray, y: np.ndarray, typical_radius_px: float
+    image: ScienceImage, sky: Sky, x: np.ndarray, y: np.ndarray, typical_radius_px: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Windowed centroids (SExtractor's XWIN, YWIN) near (x, y), and which of them converged.
 
     Where the iteration fails or leaves by more than MAX_SHIFT_PX, (x, y) comes back unchanged.
     """
     sigma = 2 * typical_radius_px / 2.3548  # the half-light diameter is about the FWHM
-    x_new, y_new, flag = sep.winpos(sky.subtracted, x, y, sigma, mask=quadrant.bad)
+    x_new, y_new, flag = sep.winpos(sky.subtracted, x, y, sigma, mask=image.bad)
     converged = (flag == 0) & (np.hypot(x_new - x, y_new - y) <= MAX_SHIFT_PX)
     return np.where(converged, x_new, x), np.where(converged, y_new, y), converged

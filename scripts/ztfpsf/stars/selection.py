@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.errors import InputError
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.isolation import find_neighbour_difference
 from ztfpsf.stars.locus import find_shape_outliers
 from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure
@@ -30,7 +30,7 @@ COLUMNS = (
 )
 # Within 3 px of its centre lies 93 % of a star's light at a FWHM of 1.5 px and half of it at ZTF's
 # worst, 5.5 px: a bad pixel there spoils flux and position. Farther out it is only masked.
-CORE_RADIUS_PX = 3
+CLEAN_RADIUS_PX = 3
 MIN_SNR = 10.0
 
 
@@ -56,7 +56,7 @@ class Criteria:
         return max(self.edge_px, self.size_px // 2 + 1)
 
 
-class Selection(NamedTuple):
+class StarSelection(NamedTuple):
     """The stars of one image and their numbers."""
 
     stars: pd.DataFrame  # COLUMNS without image: all sources of the field of view
@@ -65,14 +65,16 @@ class Selection(NamedTuple):
     rejected: dict[str, int]  # number by reason
 
 
-def select(quadrant: Quadrant, sky: Sky, sources: pd.DataFrame, criteria: Criteria) -> Selection:
+def select(
+    image: ScienceImage, sky: Sky, sources: pd.DataFrame, criteria: Criteria
+) -> StarSelection:
     """Test the sources (star_id, ra_deg, dec_deg, mag, x_px, y_px) of an image and around it.
 
     Isolation looks at all of them; the result holds those in the field of view. Raises
     InputError when fewer than `min_stars` are kept.
     """
     sources = sources.assign(neighbour_mag_difference=_compare_neighbours(sources, criteria))
-    ny, nx = quadrant.data.shape
+    ny, nx = image.data.shape
     in_view = sources["x_px"].between(-0.5, nx - 0.5) & sources["y_px"].between(-0.5, ny - 0.5)
     stars = sources[in_view].reset_index(drop=True)
     x, y = stars["x_px"].to_numpy(copy=True), stars["y_px"].to_numpy(copy=True)
@@ -86,13 +88,13 @@ def select(quadrant: Quadrant, sky: Sky, sources: pd.DataFrame, criteria: Criter
     left = np.flatnonzero(reason == "")
     found = np.zeros(len(stars), dtype=bool)
     snr, sizes = np.full((2, len(stars)), np.nan)
-    radius = find_typical_radius(quadrant, sky, x[left], y[left])
-    x[left], y[left], found[left] = find_centroids(quadrant, sky, x[left], y[left], radius)
-    _, snr[left], sizes[left] = measure(quadrant, sky, x[left], y[left], radius)
+    radius = find_typical_radius(image, sky, x[left], y[left])
+    x[left], y[left], found[left] = find_centroids(image, sky, x[left], y[left], radius)
+    _, snr[left], sizes[left] = measure(image, sky, x[left], y[left], radius)
 
     reject("edge", find_edge(x, y, (ny, nx), criteria.margin_px))
-    reject("mask", _find_in_core(quadrant.bad, x, y, reason == ""))
-    reject("saturated", _find_in_core(quadrant.saturated, x, y, reason == ""))
+    reject("mask", _find_in_core(image.bad, x, y, reason == ""))
+    reject("saturated", _find_in_core(image.saturated, x, y, reason == ""))
     reject("neighbour", find_crowded(stars["neighbour_mag_difference"].to_numpy(), criteria))
     reject("position", ~found | ~(snr >= MIN_SNR))
     left = np.flatnonzero(reason == "")
@@ -107,8 +109,8 @@ def select(quadrant: Quadrant, sky: Sky, sources: pd.DataFrame, criteria: Criter
         x_px=x, y_px=y, half_light_radius_px=sizes, reason=reason, is_reserved=is_reserved
     )[list(COLUMNS[1:])]
     rejected = {name: int((reason == name).sum()) for name in REASONS}
-    selection = Selection(stars, int(kept.sum()), int(is_reserved.sum()), rejected)
-    _check_number(selection, quadrant.path, criteria.min_stars)
+    selection = StarSelection(stars, int(kept.sum()), int(is_reserved.sum()), rejected)
+    _check_number(selection, image.path, criteria.min_stars)
     return selection
 
 
@@ -156,10 +158,12 @@ def _compare_neighbours(sources: pd.DataFrame, criteria: Criteria) -> np.ndarray
 def _find_in_core(
     plane: np.ndarray, x: np.ndarray, y: np.ndarray, wanted: np.ndarray
 ) -> np.ndarray:
-    """Stars, of the wanted, with a true pixel of `plane` within CORE_RADIUS_PX."""
+    """Stars, of the wanted, with a true pixel of `plane` within CLEAN_RADIUS_PX."""
     found = np.zeros(len(x), dtype=bool)
-    dy, dx = np.mgrid[-CORE_RADIUS_PX : CORE_RADIUS_PX + 1, -CORE_RADIUS_PX : CORE_RADIUS_PX + 1]
-    near = dx**2 + dy**2 <= CORE_RADIUS_PX**2
+    dy, dx = np.mgrid[
+        -CLEAN_RADIUS_PX : CLEAN_RADIUS_PX + 1, -CLEAN_RADIUS_PX : CLEAN_RADIUS_PX + 1
+    ]
+    near = dx**2 + dy**2 <= CLEAN_RADIUS_PX**2
     column = np.floor(x[wanted] + 0.5).astype(int)[:, None] + dx[near]
     row = np.floor(y[wanted] + 0.5).astype(int)[:, None] + dy[near]
     ny, nx = plane.shape
@@ -167,7 +171,7 @@ def _find_in_core(
     return found
 
 
-def _check_number(selection: Selection, path: str, min_stars: int) -> None:
+def _check_number(selection: StarSelection, path: str, min_stars: int) -> None:
     if selection.kept >= max(min_stars, 1):
         return
     counts = ", ".join(f"{name} {n}" for name, n in selection.rejected.items() if n)

@@ -8,7 +8,7 @@ from ztfpsf.cards import get_number
 from ztfpsf.errors import InputError
 from ztfpsf.stars.catalogue import READERS, Cone, check_catalogue_path
 from ztfpsf.stars.detection import detect_sources
-from ztfpsf.stars.images import Quadrant, Sky
+from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.selection import Criteria
 from ztfpsf.stars.sky import get_field_of_view, get_separation_deg, read_wcs, to_pixels
 
@@ -16,7 +16,7 @@ KINDS = ("detection", *READERS)
 
 
 def find_sources(
-    quadrant: Quadrant, sky: Sky, kind: str, path: str, criteria: Criteria
+    image: ScienceImage, sky: Sky, kind: str, path: str, criteria: Criteria
 ) -> pd.DataFrame:
     """Sources of catalogue `kind` (KINDS) at `path`: star_id, ra_deg, dec_deg, mag, x_px, y_px.
 
@@ -24,14 +24,14 @@ def find_sources(
     outside of it are NaN. Raises InputError for a header without a WCS, and whatever the
     catalogue raises.
     """
-    wcs = read_wcs(quadrant.header, quadrant.path)
+    wcs = read_wcs(image.header, image.path)
     if kind == "detection":
-        return detect_sources(quadrant, sky, wcs, criteria.detection_threshold)
+        return detect_sources(image, sky, wcs, criteria.detection_threshold)
     if kind not in READERS:
         raise InputError(f"catalogue: kind is '{kind}'; expected one of {', '.join(KINDS)}.")
     check_catalogue_path(kind, path)
-    ra, dec, radius = get_field_of_view(wcs, quadrant.data.shape)
-    mjd = get_number(quadrant.header, "OBSMJD")
+    ra, dec, radius = get_field_of_view(wcs, image.data.shape)
+    mjd = get_number(image.header, "OBSMJD")
     around = Cone(ra, dec, radius + criteria.isolation_arcsec / 3600, mjd)
     return _place(READERS[kind](path, around), around._replace(radius_deg=radius), wcs)
 
