@@ -3,6 +3,7 @@ PYTHON ?= python3
 LOCK ?= cpu
 
 BIN := .venv/bin
+COMPARE := --configfile config/compare.yaml
 REPORT := --report results/report.html --report-stylesheet rules/captions/report.css
 # Written when an installation is complete: an interrupted one starts again.
 PINNED := .venv/.$(LOCK).lock-stamp
@@ -34,10 +35,10 @@ $(PINNED): envs/$(LOCK).lock
 	@touch $@
 
 demo: $(STAMP) ## a real image (31 MB are fetched), and a simulated CCD from raw frames: PSFs, judged
-	$(BIN)/snakemake --profile profiles/local
+	$(BIN)/snakemake --profile profiles/local $(COMPARE)
 	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml
-	$(BIN)/snakemake --profile profiles/local --rerun-triggers mtime --forcerun summarise_run -- report
-	$(BIN)/snakemake $(REPORT) -- report
+	$(BIN)/snakemake --profile profiles/local $(COMPARE) --rerun-triggers mtime --forcerun summarise_run -- report
+	$(BIN)/snakemake $(COMPARE) $(REPORT) -- report
 	@cat results/compare_fits/*_summary.txt results/compare_truth/*/*/*_truth.md
 
 report: $(STAMP) ## results/report.html, one page about all results (ARGS=: what the run was given)

@@ -14,6 +14,8 @@ PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
 
 EXPOSURE = "ztf_20200924431759_000655_zr"
 QUADRANT = f"{EXPOSURE}_c13_o_q3"
+# Several models and optimisers; relative to the copy of the workflow.
+COMPARE = ("--configfile", "config/compare.yaml")
 # A quick configuration.
 TWO_FITS = """
 fit_psf: {degree: 0}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_copy import QUADRANT, ROOT, Workflow, copy_workflow
+from workflow_copy import COMPARE, QUADRANT, ROOT, Workflow, copy_workflow
 
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-FITS = CONFIG["compare_fits"]["fits"]
+FITS = yaml.safe_load((ROOT / "config" / "compare.yaml").read_text())["compare_fits"]["fits"]
 N_MODELS = len({fit["model"] for fit in FITS})
 PICTURES = {
     "plot_psf": N_MODELS,
@@ -27,7 +27,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     workflow = copy_workflow(folder / "workflow", folder / "run")
     workflow.replace_scripts()
     workflow.write_sheet(workflow.write_images([QUADRANT]), CONFIG["images"])
-    run = workflow.run("--cores", "2")
+    run = workflow.run("--cores", "2", *COMPARE)
     assert run.returncode == 0, run.text
     return workflow
 
@@ -49,7 +49,7 @@ def edited(path: Path, old: str = "", new: str = "# edited\n") -> Iterator[None]
 
 
 def test_second_run_has_nothing_to_do(done: Workflow) -> None:
-    assert "Nothing to be done" in done.dry_run().text
+    assert "Nothing to be done" in done.dry_run(*COMPARE).text
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_edited_module_reruns_the_rules_that_use_it(
     done: Workflow, module: str, jobs: dict[str, int]
 ) -> None:
     with edited(done.base / "scripts" / "ztfpsf" / module):
-        run = done.dry_run()
+        run = done.dry_run(*COMPARE)
     assert {rule: n for rule, n in run.jobs.items() if rule != "all"} == jobs, run.text
 
 
 def test_edited_model_refits_that_model(done: Workflow) -> None:
     n_gaussian = sum(fit["model"] == "gaussian" for fit in FITS)
     with edited(done.base / "scripts" / "ztfpsf" / "psf" / "models" / "gaussian.py"):
-        run = done.dry_run()
+        run = done.dry_run(*COMPARE)
     once = ("plot_psf", "validate_psf", "compare_fits", "all")
     assert run.jobs == {"fit_psf": n_gaussian, **dict.fromkeys(once, 1)}
 
@@ -84,7 +84,7 @@ def test_edited_model_refits_that_model(done: Workflow) -> None:
 @pytest.mark.parametrize("kind", ["models", "optimisers"])
 def test_new_plugin_refits_nothing(done: Workflow, kind: str) -> None:
     with edited(done.base / "scripts" / "ztfpsf" / "psf" / kind / "new.py"):
-        assert "Nothing to be done" in done.dry_run().text
+        assert "Nothing to be done" in done.dry_run(*COMPARE).text
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_edited_configuration_reruns_the_rules_that_use_it(
     done: Workflow, old: str, new: str, jobs: dict[str, int]
 ) -> None:
     with edited(done.base / "config" / "config.yaml", old, new):
-        run = done.dry_run()
+        run = done.dry_run(*COMPARE)
     assert run.jobs == jobs, run.text
 
 
@@ -113,6 +113,6 @@ def test_lost_product_is_made_again(done: Workflow) -> None:
     content = lost.read_text()
     lost.unlink()
     try:
-        assert done.dry_run().jobs == {"compare_fits": 1, "all": 1}
+        assert done.dry_run(*COMPARE).jobs == {"compare_fits": 1, "all": 1}
     finally:
         lost.write_text(content)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import yaml
-from workflow_copy import EXPOSURE, QUADRANT, ROOT, Run, Workflow
+from workflow_copy import COMPARE, EXPOSURE, QUADRANT, ROOT, Run, Workflow
 
-CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-FITS = CONFIG["compare_fits"]["fits"]
+COMPARISONS = yaml.safe_load((ROOT / "config" / "compare.yaml").read_text())
+FITS = COMPARISONS["compare_fits"]["fits"]
 N_MODELS = len({fit["model"] for fit in FITS})
 FIT = f"results/fit_psf/moffat/gauss_newton/{QUADRANT}"
 PLOT = f"results/plot_psf/moffat/gauss_newton/{QUADRANT}"
@@ -25,8 +25,15 @@ def test_lint(workflow: Workflow) -> None:
     assert run.returncode == 0, run.text
 
 
-def test_no_target_compares_all_fits_and_draws_each_model(workflow: Workflow) -> None:
+def test_no_target_is_one_fit_of_every_image(workflow: Workflow) -> None:
     run = workflow.dry_run()
+    once = ("fit_psf", "plot_psf", "validate_psf", "measure_photometry", "compare_fits", "all")
+    assert run.jobs == {**STAMPS, **dict.fromkeys(once, 1)}, run.text
+    assert f"results/fit_psf/moffat_grid/gauss_newton/{QUADRANT}_psf.fits" in run.files
+
+
+def test_comparison_makes_all_fits_and_draws_each_model(workflow: Workflow) -> None:
+    run = workflow.dry_run(*COMPARE)
     assert run.jobs == {
         **STAMPS,
         "fit_psf": len(FITS),
@@ -85,7 +92,7 @@ def test_minimal_configuration(workflow: Workflow) -> None:
                 f"{COMPARISON}_{x}"
                 for x in ("parameters.csv", "parameters.md", "loss.png", "summary.txt")
             ],
-            {**STAMPS, "fit_psf": len(FITS), "compare_fits": 1},
+            {**STAMPS, "fit_psf": 1, "compare_fits": 1},
         ),
     ],
     ids=lambda value: value[0].split("/")[1] if isinstance(value, list) else "",
