@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Sequence
+from operator import attrgetter
 
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, read_json, read_table
-from ztfpsf.jobs import for_each_image, job
+from ztfpsf.jobs import for_each_image, job, make_rows
 from ztfpsf.stamps import Stamps, concatenate, describe_failure, write_stamps
 from ztfpsf.stars.cutting import cut_image
 from ztfpsf.stars.images import measure_sky, read_science_image, read_variance_plane
@@ -60,10 +61,7 @@ def cut_stamps(
         return stamps
 
     parts, failures = for_each_image(images, work, max_failed_fraction)
-    rows = [
-        parts[image].images if image in parts else describe_failure(image, failures[image])
-        for image in images
-    ]
+    rows = make_rows(images, parts, failures, attrgetter("images"), describe_failure)
     provenance = make_provenance(
         [path_to_stars, *(path for paths in inputs.values() for path in paths if path)],
         {

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
 from ztfpsf.jobs import for_each_image, job
 from ztfpsf.psf.device import configure
+from ztfpsf.quality import require_fitted
 
 logger = logging.getLogger("ztfpsf")
 
@@ -34,11 +34,10 @@ def export_psf(
     from ztfpsf.interchange.psfex import PsfexModel, make_psfex, write_psfex
     from ztfpsf.psf.product import load_psf
 
-    images = pd.read_parquet(path_to_images).set_index("image")
+    images = pd.read_parquet(path_to_images)
 
     def work(image: str) -> tuple[PsfexModel, OversampledPsf]:
-        if pd.isna(images["n_fitted"].get(image) if "n_fitted" in images else None):
-            raise InputError(f"{image}: there is no PSF: {images.loc[image, 'status']}")
+        require_fitted(image, images)
         psf = load_psf(path_to_psf, image)
         model = make_psfex(psf, **psfex)
         logger.info(
@@ -52,7 +51,7 @@ def export_psf(
         )
         return model, make_oversampled(psf, **oversampled)
 
-    parts, _ = for_each_image(images.index, work, max_failed_fraction)
+    parts, _ = for_each_image(images["image"], work, max_failed_fraction)
     provenance = make_provenance(
         [path_to_psf], {"psfex": dict(psfex), "oversampled": dict(oversampled)}
     )

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
 from ztfpsf.io import make_provenance, write_table
-from ztfpsf.jobs import for_each_image, job
+from ztfpsf.jobs import for_each_image, job, make_failed_row, make_rows
 from ztfpsf.psf.device import configure
 from ztfpsf.stamps import open_stamps
 
@@ -53,10 +54,7 @@ def fit_psf(
         [path_to_stamps],
         {"model": model, "optimiser": optimiser, "options": dict(options), **settings},
     )
-    rows = [
-        parts[name].image if name in parts else {"image": name, "status": failures[name]}
-        for name in outcomes
-    ]
+    rows = make_rows(outcomes, parts, failures, attrgetter("image"), make_failed_row)
     images = pd.DataFrame(rows).assign(model=model, optimiser=optimiser)
     write_psfs([part.psf for part in parts.values()], model, path_to_psf, provenance)
     write_table(_join(parts, "history"), path_to_history, provenance)

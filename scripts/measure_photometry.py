@@ -2,32 +2,26 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pandas as pd
-from ztfpsf.cards import get_number
-from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_table
-from ztfpsf.jobs import for_each_image, job
-from ztfpsf.photometry.flags import Flag
-from ztfpsf.plots.photometry import Cut, draw_cut, find_densest_cut
-from ztfpsf.plots.style import make_text_figure, save, styled
+from ztfpsf.jobs import for_each_image, job, make_failed_row, make_rows
+from ztfpsf.photometry.fit import PhotometrySettings
+from ztfpsf.photometry.image import measure_image
+from ztfpsf.photometry.tables import Flag, describe_row
+from ztfpsf.plots.photometry import Cut, draw_densest, find_densest_cut
+from ztfpsf.plots.style import draw_picture
 from ztfpsf.psf.device import configure
-from ztfpsf.stars.images import measure_sky, read_science_image, read_variance_plane
-from ztfpsf.stars.sky import read_wcs
+from ztfpsf.psf.product import load_psf
+from ztfpsf.quality import require_fitted
+from ztfpsf.stars.images import read_science_image, read_variance_plane
 
 logger = logging.getLogger("ztfpsf")
 
 
-class Parts(NamedTuple):
-    """Products of one image."""
-
-    stars: pd.DataFrame
-    image: dict[str, Any]
-    cut: Cut
-
-
-class Paths(NamedTuple):
+class ImagePaths(NamedTuple):
     """Files of one image; "" where there is none."""
 
     sciimg: str
@@ -52,6 +46,7 @@ def measure_photometry(
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
     device: str,
+    threads: int,
     max_failed_fraction: float,
 ) -> None:
     """Measure the stars of every image; a failed image is a row of the images table.
@@ -62,27 +57,28 @@ def measure_photometry(
     """
     device_name = configure(device)
     table = pd.read_parquet(path_to_stars)
-    statuses = pd.read_parquet(path_to_fits).set_index("image")["status"]
-    paths = map(Paths, paths_to_sciimg, paths_to_mskimg, paths_to_varimg)
+    fits = pd.read_parquet(path_to_fits)
+    paths = map(ImagePaths, paths_to_sciimg, paths_to_mskimg, paths_to_varimg)
     inputs = dict(zip(images, paths, strict=True))
+    chosen = PhotometrySettings(**settings)
 
-    def work(image: str) -> Parts:
-        psf = load_fitted(path_to_psf, image, statuses.get(image, "the PSF fit left it out."))
-        quadrant = read_science_image(*inputs[image][:2], bad_mask_bits, saturation_fraction)
-        path_to_varimg = inputs[image].varimg
-        variance = read_variance_plane(path_to_varimg, quadrant) if path_to_varimg else None
-        parts = measure_one(psf, quadrant, variance, table[table["image"] == image], settings)
+    def work(image: str) -> tuple[pd.DataFrame, dict[str, Any], Cut]:
+        require_fitted(image, fits)
+        psf = load_psf(path_to_psf, image)
+        files = inputs[image]
+        quadrant = read_science_image(
+            files.sciimg, files.mskimg, bad_mask_bits, saturation_fraction
+        )
+        variance = read_variance_plane(files.varimg, quadrant) if files.varimg else None
+        stars = table[table["image"] == image]
+        found = measure_image(psf, quadrant, variance, stars, chosen, threads)
         number = list(inputs).index(image) + 1
-        logger.info("%d/%d %s", number, len(inputs), describe(parts.image))
-        return parts
+        logger.info("%d/%d %s", number, len(inputs), describe_row(found.row))
+        # The planes of an image are large: only the part that may be drawn is kept.
+        return found.stars, found.row | {"device": device_name}, find_densest_cut(found)
 
     parts, failures = for_each_image(images, work, max_failed_fraction)
-    rows = [
-        parts[image].image | {"device": device_name}
-        if image in parts
-        else {"image": image, "status": failures[image]}
-        for image in images
-    ]
+    rows = make_rows(images, parts, failures, itemgetter(1), make_failed_row)
     provenance = make_provenance(
         [
             path_to_stars,
@@ -96,71 +92,11 @@ def measure_photometry(
             "flags": {flag.name: flag.value for flag in Flag},
         },
     )
-    draw_residual([part.cut for part in parts.values()], unit, path_to_residual)
+    draw_picture(path_to_residual, draw_densest, [cut for *_, cut in parts.values()], unit)
     write_table(pd.DataFrame(rows), path_to_images, provenance)
-    tables = [part.stars for part in parts.values()]
+    tables = [stars for stars, *_ in parts.values()]
     stars = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"image": []})
     write_table(stars, path_to_photometry, provenance)
-
-
-def load_fitted(path_to_psf: str, image: str, status: str) -> Any:
-    """The PSF of an image; without one, InputError with the status of its fit."""
-    from ztfpsf.psf import load_psf
-
-    try:
-        return load_psf(path_to_psf, image)
-    except InputError:
-        raise InputError(status) from None
-
-
-def measure_one(
-    psf: Any,
-    quadrant: Any,
-    variance: Any,
-    stars: pd.DataFrame,
-    settings: Mapping[str, Any],
-) -> Parts:
-    """Measure the stars of one image."""
-    from ztfpsf.photometry import tables
-    from ztfpsf.photometry.extent import find_margin
-    from ztfpsf.photometry.fit import Settings, measure_stars
-    from ztfpsf.photometry.frame import make_frame
-    from ztfpsf.photometry.places import find_places
-    from ztfpsf.psf.clock import compile_clock
-
-    fit_settings = Settings(**settings)
-    with compile_clock() as clock:
-        places = find_places(stars, read_wcs(quadrant.header, quadrant.path), quadrant.data.shape)
-        frame = make_frame(
-            quadrant, measure_sky(quadrant), variance, find_margin(fit_settings.size_px)
-        )
-        measured = measure_stars(psf, frame, places, fit_settings)
-        zero_point = get_number(quadrant.header, "MAGZP")
-        table = tables.make_star_table(stars, frame, measured, zero_point)
-    row = tables.make_image_row(psf.image, table, measured, zero_point)
-    seconds = {"seconds": clock.run_s, "compile_seconds": clock.compile_s}
-    cut = find_densest_cut(psf.image, table, frame, measured.evaluation.model)
-    return Parts(table, row | seconds, cut)
-
-
-def describe(row: Mapping[str, Any]) -> str:
-    """A line for the log."""
-    return (
-        f"{row['image']}: {row['n_stars']} stars, {row['n_position_held']} at the catalogue's "
-        f"position, {row['n_blended']} blended, {row['n_saturated']} with saturated pixels, "
-        f"{row['n_not_converged']} not converged, {row['n_not_measured']} not measured; "
-        f"{row['passes']} passes in {row['seconds']:.2f} s "
-        f"(+ {row['compile_seconds']:.1f} s compiling)"
-    )
-
-
-def draw_residual(cuts: Sequence[Cut], unit: str, path: str) -> None:
-    """The most crowded cut of the unit."""
-    with styled():
-        if cuts:
-            save(draw_cut(max(cuts, key=lambda cut: cut.n_stars)), path)
-        else:
-            save(make_text_figure(f"{unit}\nNo star was measured."), path)
 
 
 if __name__ == "__main__":
@@ -181,5 +117,6 @@ if __name__ == "__main__":
             bad_mask_bits=snakemake.params.bad_mask_bits,
             saturation_fraction=snakemake.params.saturation_fraction,
             device=snakemake.params.device,
+            threads=snakemake.threads,
             max_failed_fraction=snakemake.params.max_failed_fraction,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from ztfpsf.io import make_provenance, write_json, write_table
-from ztfpsf.jobs import for_each_image, job
+from ztfpsf.jobs import for_each_image, job, make_rows
 from ztfpsf.stars.images import measure_sky, read_science_image
 from ztfpsf.stars.selection import COLUMNS, Criteria, StarSelection, make_empty_table, select
 from ztfpsf.stars.sources import find_sources
@@ -58,10 +58,8 @@ def select_stars(
         {"catalogue": dict(catalogue), "select_stars": dict(settings), "size_px": size_px},
     )
     write_table(stars, path_to_stars, provenance)
-    write_json(
-        {image: make_record(selections.get(image), failures.get(image, "ok")) for image in images},
-        path_to_counts,
-    )
+    records = make_rows(images, selections, failures, make_record, make_failed_record)
+    write_json(dict(zip(images, records, strict=True)), path_to_counts)
 
 
 def log_selection(image: str, number: int, n_images: int, selection: StarSelection) -> None:
@@ -79,16 +77,19 @@ def log_selection(image: str, number: int, n_images: int, selection: StarSelecti
     )
 
 
-def make_record(selection: StarSelection | None, status: str) -> dict[str, Any]:
+def make_record(selection: StarSelection) -> dict[str, Any]:
     """What the counts say of an image."""
-    if selection is None:
-        return {"status": status, "kept": 0, "reserved": 0, "rejected": {}}
     return {
-        "status": status,
+        "status": "ok",
         "kept": selection.kept,
         "reserved": selection.reserved,
         "rejected": selection.rejected,
     }
+
+
+def make_failed_record(image: str, status: str) -> dict[str, Any]:
+    """What they say of an image that failed."""
+    return {"status": status, "kept": 0, "reserved": 0, "rejected": {}}
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ class Unit:
             bad_mask_bits=BAD_BITS,
             saturation_fraction=0.8,
             device="cpu",
+            threads=2,
             max_failed_fraction=max_failed_fraction,
         )
         return pd.read_parquet(self.photometry), pd.read_parquet(self.images)

@@ -1,5 +1,7 @@
 """Photometry of simulated stars: errors that are what they say, and what becomes of bad pixels."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,15 +15,13 @@ from photometry_scenes import (
     measure,
     spread,
 )
-from ztfpsf.photometry.crowd import solve_crowd
-from ztfpsf.photometry.equations import Evaluation, cut_stamps, evaluate
-from ztfpsf.photometry.extent import find_margin
-from ztfpsf.photometry.fit import Settings
-from ztfpsf.photometry.flags import Flag
-from ztfpsf.photometry.frame import make_frame
+from ztfpsf.photometry.equations import Evaluation, StarNormal, cut_pixels, evaluate
+from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.groups import MAX_GROUP, Overlaps, find_overlaps, find_reach
 from ztfpsf.photometry.light import Light, draw_light, redraw
-from ztfpsf.photometry.normal import Normal, hold, invert
+from ztfpsf.photometry.planes import make_planes
+from ztfpsf.photometry.solution import hold, invert, solve_crowd
+from ztfpsf.photometry.tables import Flag
 from ztfpsf.stars.images import measure_sky
 
 N_REALISATIONS = 14
@@ -114,7 +114,7 @@ def test_free_positions_make_faint_stars_brighter() -> None:
     x, y = spread(140, 25, seed=4)
     quadrant = make_quadrant(make_image(x, y, np.full(140, 90.0)), 5)
     stars = make_catalogue(x, y, quadrant.header)
-    held, free = (measure(quadrant, stars, Settings(15, snr)) for snr in (20.0, 2.0))
+    held, free = (measure(quadrant, stars, PhotometrySettings(15, snr)) for snr in (20.0, 2.0))
     is_freed = ~has(free, Flag.POSITION_HELD) & ~has(free, Flag.NOT_CONVERGED)
     assert is_freed.sum() > 60
     gain = (free["flux_adu"] - held["flux_adu"]) / held["flux_error_adu"]
@@ -175,7 +175,7 @@ def test_masked_column_beside_a_star(clean, field) -> None:
     data = np.where(bad, np.float32(1e6), quadrant.data)
     masked = measure(quadrant._replace(bad=bad, data=data), stars)
     assert masked["n_pix"][40] == 210
-    assert masked["flags"][40] == Flag.MASKED | Flag.CORE
+    assert masked["flags"][40] == Flag.MASKED | Flag.CENTRE
     check_fluxes(masked, field["flux"])
     assert masked["flux_error_adu"][40] > 1.05 * table["flux_error_adu"][40]
 
@@ -200,7 +200,7 @@ def test_saturated_star_is_flagged_and_its_neighbour_right() -> None:
     quadrant = make_quadrant(make_image(x, y, flux), 8)
     assert (quadrant.data[quadrant.saturated] > SATURATION_ADU).any()
     table = measure(quadrant, make_catalogue(x, y, quadrant.header))
-    assert table["flags"][10] == Flag.SATURATED | Flag.CORE
+    assert table["flags"][10] == Flag.SATURATED | Flag.CENTRE
     assert table["flags"][11] == Flag.SATURATED
     assert (table["flags"].drop([10, 11]) == 0).all()
     check_fluxes(table, flux)
@@ -330,16 +330,17 @@ def test_reach_of_a_psf() -> None:
 def make_equations(position: np.ndarray) -> tuple[Evaluation, Overlaps, Light]:
     """Of stars of equal flux that are not in the data: all fluxes too large."""
     quadrant = make_quadrant(np.full((NY, NX), SKY_ADU), 12)
-    frame = make_frame(quadrant, measure_sky(quadrant), None, find_margin(15))
-    light = draw_light(make_psf("x"), frame, position, 15)
+    planes = make_planes(quadrant, measure_sky(quadrant), None, 15)
     overlaps = find_overlaps(position, 5.0)
     flux = np.full(len(position), 5000.0)
-    redraw(light, make_psf("x"), position, flux, np.ones(len(position), bool))
-    stamps = cut_stamps(frame, light.pixel)
-    return evaluate(frame, stamps, overlaps, light, flux), overlaps, light
+    with ThreadPoolExecutor(2) as pool:
+        light = draw_light(make_psf("x"), planes, position, 15, pool)
+        redraw(light, make_psf("x"), position, flux, np.ones(len(position), bool), pool)
+        pixels = cut_pixels(planes, light.pixel)
+        return evaluate(planes, pixels, overlaps, light, flux, pool), overlaps, light
 
 
-def to_matrix(normal: Normal) -> np.ndarray:
+def to_matrix(normal: StarNormal) -> np.ndarray:
     n, k = normal.gradient.shape
     matrix = np.zeros((n, k, n, k))
     matrix[np.arange(n), :, np.arange(n), :] = normal.own

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from ztfpsf.errors import InputError
 
 logger = logging.getLogger("ztfpsf")
 Result = TypeVar("Result")
+Row = TypeVar("Row")
 
 
 @contextmanager
@@ -91,6 +92,29 @@ def for_each_image(
             logger.warning("%s", error)
     check_failures(failures, len(names), max_failed_fraction)
     return results, failures
+
+
+def make_rows(
+    images: Iterable[str],
+    results: Mapping[str, Result],
+    failures: Mapping[str, str],
+    describe: Callable[[Result], Row],
+    describe_failure: Callable[[str, str], Row],
+) -> list[Row]:
+    """What a product says of each image, in the order of `images`.
+
+    `results`, `failures`: of for_each_image; `describe` takes a result, `describe_failure` the name
+    of an image and its sentence.
+    """
+    return [
+        describe(results[image]) if image in results else describe_failure(image, failures[image])
+        for image in images
+    ]
+
+
+def make_failed_row(image: str, status: str) -> dict[str, Any]:
+    """The row of an image that failed in a table of images; what else it lacks is NaN."""
+    return {"image": image, "status": status}
 
 
 def check_failures(failures: dict[str, str], n_images: int, max_failed_fraction: float) -> None:

@@ -9,7 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ztfpsf.errors import InputError
+
 PIXEL_ARCSEC = 1.012  # ZTF: Bellm et al. 2019, PASP 131, 018002
+OK, NOT_CONVERGED = "ok", "not converged"  # statuses of an image that has a PSF
 # Columns of a fit's star table that tell quality; a unit whose images all failed has none of them.
 STAR_COLUMNS = {
     "image": str,
@@ -56,6 +59,17 @@ def measured(stars: pd.DataFrame) -> pd.DataFrame:
     if not set(STAR_COLUMNS) <= set(stars.columns):
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in STAR_COLUMNS.items()})
     return stars[stars["core_chi2"].notna()]
+
+
+def require_fitted(image: str, fits: pd.DataFrame) -> None:
+    """Raise InputError with the status of an image that has no PSF.
+
+    `fits`: the images table of the rule fit_psf.
+    """
+    found = fits.loc[fits["image"] == image, "status"]
+    status = str(found.iloc[0]) if len(found) else f"{image}: the rule fit_psf has left it out."
+    if status not in (OK, NOT_CONVERGED):
+        raise InputError(status)
 
 
 def usable(stars: pd.DataFrame) -> pd.DataFrame:

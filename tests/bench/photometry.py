@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +24,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 IMAGE = "ztf_20200924431759_000655_zr_c13_o_q3"
 BAD_BITS = [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
-N_STARS, N_RUNS = 15_000, 3
+N_STARS, N_RUNS, THREADS = 15_000, 3, 2
 
 
 @contextmanager
@@ -40,10 +41,8 @@ def main(results: Path, fit: str) -> None:
         from ztfpsf.psf.device import configure
 
         configure("cpu")
-        from ztfpsf.photometry.extent import find_margin
-        from ztfpsf.photometry.fit import Settings, measure_stars
-        from ztfpsf.photometry.frame import make_frame
-        from ztfpsf.photometry.places import Places
+        from ztfpsf.photometry.fit import PhotometrySettings, fit_stars
+        from ztfpsf.photometry.planes import Places, make_planes
         from ztfpsf.photometry.tables import make_star_table
         from ztfpsf.psf import load_psf
         from ztfpsf.stars.images import measure_sky, read_science_image
@@ -55,7 +54,7 @@ def main(results: Path, fit: str) -> None:
     stars = pd.concat([stars, stars.iloc[more]], ignore_index=True)
     position = stars[["x_px", "y_px"]].to_numpy(copy=True)
     position[-len(more) :] = rng.uniform(0, 3070, (len(more), 2))
-    settings = Settings()
+    settings = PhotometrySettings(size_px=15, position_min_snr=20.0)
     for run in range(N_RUNS):
         print(f"run {run + 1}, {len(stars)} stars, load {os.getloadavg()[0]:.1f}")
         with clock("image and mask"):
@@ -66,12 +65,14 @@ def main(results: Path, fit: str) -> None:
             )
         with clock("sky and planes"):
             sky = measure_sky(quadrant)
-            frame = make_frame(quadrant, sky, None, find_margin(settings.size_px))
+            planes = make_planes(quadrant, sky, None, settings.size_px)
         with clock("fluxes and positions"):
-            measured = measure_stars(psf, frame, Places(position, position, np.zeros(2)), settings)
+            places = Places(position, position, np.zeros(2))
+            with ThreadPoolExecutor(THREADS) as pool:
+                fitted = fit_stars(psf, planes, places, settings, pool)
         with clock("table"):
-            make_star_table(stars, frame, measured, 26.3)
-        print(f"{measured.n_passes} passes, {(~measured.has_converged).sum()} not converged")
+            make_star_table(stars, planes, fitted, 26.3)
+        print(f"{fitted.n_passes} passes, {(~fitted.has_converged).sum()} not converged")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"peak memory {peak / 1e6:.2f} GB")
 

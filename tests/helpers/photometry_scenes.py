@@ -8,18 +8,16 @@ from astropy.io import fits
 from fit_products import ALPHA, FWHM_PX, GAIN, IMAGES, NX, NY, READ_NOISE, SKY_ADU, make_psf
 from galsim_stars import draw, moffat
 from quadrants import make_header
-from ztfpsf.photometry.extent import find_margin
-from ztfpsf.photometry.fit import Settings, measure_stars
-from ztfpsf.photometry.frame import make_frame
-from ztfpsf.photometry.places import find_places
-from ztfpsf.photometry.tables import make_star_table
-from ztfpsf.stars.images import ScienceImage, measure_sky
+from ztfpsf.photometry.fit import PhotometrySettings
+from ztfpsf.photometry.image import measure_image
+from ztfpsf.stars.images import ScienceImage
 from ztfpsf.stars.sky import read_wcs, to_sky
 
 SHAPE = (NY, NX)
 SATURATION_ADU = 58000.0
 WINDOW_PX = 61
-SETTINGS = Settings(size_px=15)
+THREADS = 2
+SETTINGS = PhotometrySettings(size_px=15, position_min_snr=20.0)
 
 
 @cache
@@ -84,14 +82,11 @@ def make_catalogue(
 def measure(
     quadrant: ScienceImage,
     stars: pd.DataFrame,
-    settings: Settings = SETTINGS,
+    settings: PhotometrySettings = SETTINGS,
     variance: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The table of measure_photometry of one image."""
-    frame = make_frame(quadrant, measure_sky(quadrant), variance, find_margin(settings.size_px))
-    places = find_places(stars, read_wcs(quadrant.header, ""), quadrant.data.shape)
-    measured = measure_stars(make_psf(IMAGES[0]), frame, places, settings)
-    return make_star_table(stars, frame, measured, quadrant.header.get("MAGZP", np.nan))
+    return measure_image(make_psf(IMAGES[0]), quadrant, variance, stars, settings, THREADS).stars
 
 
 def has(table: pd.DataFrame, flag: int) -> np.ndarray:

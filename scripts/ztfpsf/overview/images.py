@@ -12,11 +12,10 @@ from astropy.io import fits
 
 from ztfpsf.jobs import read_error
 from ztfpsf.names import QuadrantName, parse_quadrant
-from ztfpsf.quality import PIXEL_ARCSEC
+from ztfpsf.quality import NOT_CONVERGED, OK, PIXEL_ARCSEC
 from ztfpsf.stamps import read_image_table
 from ztfpsf.stars.selection import REASONS
 
-OK, NOT_CONVERGED = "ok", "not converged"
 DEPTH_SIGMA = 5.0
 # Columns of the tables of the rules, under their names.
 TAKEN = ("gain", "read_noise_electron", "exptime_s", "obsmjd", "sky_adu", "sky_rms_adu")

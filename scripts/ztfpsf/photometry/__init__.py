@@ -6,15 +6,17 @@ image minus the models of all other stars, for all stars at once:
     sum over stamp i of  w c_i (data - sky - sum_j flux_j P(pixel - position_j) - background_i) = 0
 
 with c_i the derivatives of the model by the unknowns of star i, and w = 1 / variance of the model.
-Gauss-Newton solves this in passes (`fit`): all stars are drawn and subtracted (`light`), what is
-left gives the equations (`equations`), their solution moves the stars.
+In the order of the work (`image`): pixels and places of the stars (`planes`), who meets whom
+(`groups`), and passes of Gauss-Newton (`fit`): all stars are drawn (`drawing`) and subtracted
+(`light`), what is left gives the equations (`equations`), their solution (`solution`) moves the
+stars. Then fluxes, errors and flags (`tables`).
 
 - Stars closer than the reach of the PSF form groups, friends of friends, and a group is solved as
-  one system (`groups`, `normal`). Its inverse gives the errors, marginalised over the neighbours.
-  Fainter overlaps come in through what is left, from pass to pass.
+  one system. Its inverse gives the errors, marginalised over the neighbours. Fainter overlaps come
+  in through what is left, from pass to pass.
 - In a crowded field all stars hang together. Such a group is cut in parts, which then only start
-  GMRES, the exact solution on the pixels (`crowd`). One sparse matrix of all close pairs diverged
-  at one star in 6 px^2: what it leaves out adds up.
+  GMRES, the exact solution on the pixels. One sparse matrix of all close pairs diverged at one
+  star in 6 px^2: what it leaves out adds up.
 
 Choices, and what they cost, measured with stars put into a real ZTF image:
 

@@ -1,7 +1,7 @@
 """PSFs of many stars, drawn in chunks of one size so that each window size compiles once."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,6 @@ from ztfpsf.psf.product import Psf
 
 CHUNK = 256  # stars of one call
 BATCH = 64  # of them drawn at once, so that they stay in cache
-THREADS = 2  # calls side by side; JAX computes outside Python's lock
 
 
 @partial(jax.jit, static_argnames=("model", "size_px"))
@@ -49,15 +48,16 @@ def draw_psfs(
     flux_adu: np.ndarray | None,
     centre_px: np.ndarray,
     size_px: int,
+    pool: Executor,
 ) -> np.ndarray:
     """PSFs of flux 1 on windows around central pixels.
 
     `position_px`: (n, 2) x and y; `flux_adu`: (n,) for PSFs that change with it, None for the
-    typical flux; `centre_px`: (n, 2) integers, about a pixel away at most. Returns (n, S, S)
-    float32.
+    typical flux; `centre_px`: (n, 2) integers, about a pixel away at most; `pool`: threads.
+    Returns (n, S, S) float32.
     """
     shape = (size_px, size_px)
-    return _in_chunks(_draw, psf, position_px, flux_adu, centre_px, size_px, shape)
+    return _in_chunks(_draw, psf, position_px, flux_adu, centre_px, size_px, shape, pool)
 
 
 def draw_psfs_with_slopes(
@@ -66,10 +66,13 @@ def draw_psfs_with_slopes(
     flux_adu: np.ndarray | None,
     centre_px: np.ndarray,
     size_px: int,
+    pool: Executor,
 ) -> np.ndarray:
     """As draw_psfs, and the derivatives by x and y: (n, 3, S, S) float32."""
     shape = (3, size_px, size_px)
-    return _in_chunks(_draw_with_slopes, psf, position_px, flux_adu, centre_px, size_px, shape)
+    return _in_chunks(
+        _draw_with_slopes, psf, position_px, flux_adu, centre_px, size_px, shape, pool
+    )
 
 
 def _in_chunks(
@@ -80,6 +83,7 @@ def _in_chunks(
     centre_px: np.ndarray,
     size_px: int,
     shape: tuple[int, ...],
+    pool: Executor,
 ) -> np.ndarray:
     n = len(position_px)
     drawn = np.empty((n, *shape), np.float32)
@@ -94,6 +98,6 @@ def _in_chunks(
         chunk = draw(psf.model, offsets[take], shapes, size_px)
         drawn[start : start + CHUNK] = np.asarray(chunk)[: n - start]
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(fill, range(0, n, CHUNK)))
+    # JAX computes outside Python's lock.
+    list(pool.map(fill, range(0, n, CHUNK)))
     return drawn

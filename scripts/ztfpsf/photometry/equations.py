@@ -1,24 +1,24 @@
 """The equations of all stars at a state: what the data leave over, and how stars change it.
 
-Stars are worked on in parts that stay in cache, side by side on two cores.
+Stars are worked on in parts that stay in cache, side by side on the cores of the job.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
 
 from ztfpsf.noise import model_variance
-from ztfpsf.photometry.frame import Frame
 from ztfpsf.photometry.groups import Overlaps
 from ztfpsf.photometry.light import Light
-from ztfpsf.photometry.normal import Columns, Normal, make_coupling
+from ztfpsf.photometry.planes import ImagePlanes
 
-PART = 512  # stars
-THREADS = 2
+# Stars and pairs of one part: some megabytes.
+PART_STARS = 512
+PART_PAIRS = 2048
 
 
-class Stamps(NamedTuple):
+class StarPixels(NamedTuple):
     """The pixels of n stars, (n, S, S)."""
 
     is_usable: np.ndarray
@@ -27,10 +27,28 @@ class Stamps(NamedTuple):
     constant: np.ndarray  # ADU^2, variance without photon noise
 
 
+class StarNormal(NamedTuple):
+    """J^T W J and J^T W r of n stars; zero where an unknown is held or has no data."""
+
+    own: np.ndarray  # (n, 3, 3)
+    pairs: np.ndarray  # (m, 2) stars
+    coupling: np.ndarray  # (m, 3, 3) unknowns of the first star, of the second
+    gradient: np.ndarray  # (n, 3)
+
+
+class Columns(NamedTuple):
+    """Derivatives of the models of the p stars that overlap with others."""
+
+    plain: np.ndarray  # (p, 3, S, S) background eliminated
+    weighted: np.ndarray  # (p, 3, S, S) times the weight of the pixel
+    mean: np.ndarray  # (p, 3) what the background took away
+    slot: np.ndarray  # (n,) which of the p a star is
+
+
 class Evaluation(NamedTuple):
     """The equations, and how well the data are described."""
 
-    normal: Normal
+    normal: StarNormal
     columns: Columns
     background: np.ndarray  # (n,) ADU, above the sky map
     chi2: np.ndarray  # (n,)
@@ -38,7 +56,7 @@ class Evaluation(NamedTuple):
     model: np.ndarray  # plane with margin: sky and stars, ADU
 
 
-class _Part(NamedTuple):
+class _PartEvaluation(NamedTuple):
     """Evaluation of some stars."""
 
     own: np.ndarray
@@ -50,42 +68,47 @@ class _Part(NamedTuple):
     mean: np.ndarray
 
 
-def cut_stamps(frame: Frame, pixel: np.ndarray) -> Stamps:
+def cut_pixels(planes: ImagePlanes, pixel: np.ndarray) -> StarPixels:
     """`pixel`: (n, S, S) index into the raveled planes."""
-    planes = (frame.is_usable, frame.data, frame.sky, frame.constant)
-    return Stamps(*(plane.ravel()[pixel] for plane in planes))
+    wanted = (planes.is_usable, planes.data, planes.sky, planes.constant)
+    return StarPixels(*(plane.ravel()[pixel] for plane in wanted))
 
 
 def evaluate(
-    frame: Frame, stamps: Stamps, overlaps: Overlaps, light: Light, flux_adu: np.ndarray
+    planes: ImagePlanes,
+    pixels: StarPixels,
+    overlaps: Overlaps,
+    light: Light,
+    flux_adu: np.ndarray,
+    pool: Executor,
 ) -> Evaluation:
     """The equations of n stars with fluxes (n,), standing where `light` was drawn."""
     n = len(flux_adu)
-    model = frame.sky.copy()
+    model = planes.sky.copy()
     light.add_to(model, flux_adu)
     flux = flux_adu.astype(np.float32)
     # Only these need their columns again.
     has_company = overlaps.is_crowded | (np.bincount(overlaps.pairs.ravel(), minlength=n) > 0)
 
-    def work(start: int) -> _Part:
-        part = slice(start, start + PART)
-        some = Stamps(*(array[part] for array in stamps))
+    def work(start: int) -> _PartEvaluation:
+        part = slice(start, start + PART_STARS)
+        some = StarPixels(*(array[part] for array in pixels))
         modelled = model.ravel()[light.pixel[part]]
-        weight = some.is_usable / model_variance(modelled, some.sky, frame.gain, some.constant)
+        weight = some.is_usable / model_variance(modelled, some.sky, planes.gain, some.constant)
         return _evaluate_part(
             light.psf[part], flux[part], weight, some.data - modelled, has_company[part]
         )
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = _Part(*map(np.concatenate, zip(*pool.map(work, range(0, n, PART)), strict=True)))
+    parts = pool.map(work, range(0, n, PART_STARS))
+    found = _PartEvaluation(*map(np.concatenate, zip(*parts, strict=True)))
     columns = Columns(found.plain, found.weighted, found.mean, np.cumsum(has_company) - 1)
     coupling = make_coupling(columns, light.centre_px, overlaps.pairs)
     return Evaluation(
-        Normal(found.own, overlaps.pairs, coupling, found.gradient),
+        StarNormal(found.own, overlaps.pairs, coupling, found.gradient),
         columns,
         found.background,
         found.chi2,
-        stamps.is_usable.sum(axis=(1, 2)),
+        pixels.is_usable.sum(axis=(1, 2)),
         model,
     )
 
@@ -96,7 +119,7 @@ def _evaluate_part(
     weight: np.ndarray,
     residual: np.ndarray,
     has_company: np.ndarray,
-) -> _Part:
+) -> _PartEvaluation:
     """`psf`: (n, 3, S, S); `weight`, `residual`: (n, S, S)."""
     n, k, size, _ = psf.shape
     weight, residual = weight.reshape(n, 1, -1), residual.reshape(n, 1, -1)
@@ -109,7 +132,7 @@ def _evaluate_part(
     mean = columns @ weight.transpose(0, 2, 1) / total
     columns -= mean
     weighted = columns * weight
-    return _Part(
+    return _PartEvaluation(
         (weighted @ columns.transpose(0, 2, 1)).astype(float),
         (weighted @ residual.transpose(0, 2, 1))[..., 0].astype(float),
         background[:, 0, 0].astype(float),
@@ -118,3 +141,29 @@ def _evaluate_part(
         weighted[has_company].reshape(-1, k, size, size),
         mean[has_company, :, 0],
     )
+
+
+def make_coupling(columns: Columns, centre_px: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Blocks (m, 3, 3) of the pairs; `centre_px`: (n, 2) of the stamps."""
+    _, k, size, _ = columns.plain.shape
+    coupling = np.zeros((len(pairs), k, k))
+    for start in range(0, len(pairs), PART_PAIRS):
+        chunk = slice(start, start + PART_PAIRS)
+        first, second = pairs[chunk].T
+        pixel, is_shared = _find_overlap(centre_px[first] - centre_px[second], size)
+        theirs = columns.plain[columns.slot[second]].reshape(len(first), k, -1)
+        theirs = np.take_along_axis(theirs, pixel[:, None, :], axis=2)
+        ours = columns.weighted[columns.slot[first]].reshape(len(first), k, -1)
+        coupling[chunk] = (ours * is_shared[:, None, :]) @ theirs.transpose(0, 2, 1)
+    return coupling
+
+
+def _find_overlap(shift_px: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of the first stamp its index in the second, and whether that holds it.
+
+    `shift_px`: (m, 2) x and y of the first stamp minus those of the second. Returns (m, S^2).
+    """
+    column, row = (shift[:, None] + np.arange(size) for shift in shift_px.T)
+    is_shared = ((row >= 0) & (row < size))[:, :, None] & ((column >= 0) & (column < size))[:, None]
+    pixel = row.clip(0, size - 1)[:, :, None] * size + column.clip(0, size - 1)[:, None]
+    return pixel.reshape(len(shift_px), -1), is_shared.reshape(len(shift_px), -1)

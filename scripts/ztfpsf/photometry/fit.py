@@ -1,18 +1,24 @@
 """The passes of Gauss-Newton over all stars of an image."""
 
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ztfpsf.noise import model_variance
-from ztfpsf.photometry.crowd import solve_crowd
-from ztfpsf.photometry.equations import Evaluation, Stamps, cut_stamps, evaluate
-from ztfpsf.photometry.extent import measure_extent
-from ztfpsf.photometry.frame import Frame
-from ztfpsf.photometry.groups import Overlaps, find_overlaps
-from ztfpsf.photometry.light import Light, add_outskirts, draw_light, redraw
-from ztfpsf.photometry.normal import Inverse, hold, invert, invert_alone
-from ztfpsf.photometry.places import Places
+from ztfpsf.photometry.equations import Evaluation, StarPixels, cut_pixels, evaluate
+from ztfpsf.photometry.groups import Overlaps, find_overlaps, find_reach
+from ztfpsf.photometry.light import (
+    Light,
+    add_outskirts,
+    choose_windows,
+    draw_light,
+    draw_widest,
+    redraw,
+)
+from ztfpsf.photometry.planes import ImagePlanes, Places
+from ztfpsf.photometry.solution import Inverse, hold, invert, invert_alone, solve
 from ztfpsf.psf.product import Psf
 
 MAX_PASSES = 6
@@ -23,14 +29,16 @@ MAX_STEP_PX = 0.5
 MAX_SHIFT_PX = 1.0
 # A star that does not move may be drawn this far from its place: 1e-4 of its flux.
 DRAWN_WITHIN_PX = 0.01
+# Below, the median shift is worth less than that of the centroids.
 FEWEST_FOR_SHIFT = 10
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class PhotometrySettings:
     """Configuration of the photometry."""
 
-    size_px: int = 15
-    position_min_snr: float = 20.0
+    size_px: int  # width of the stamps, odd
+    position_min_snr: float  # positions of fainter stars are held
 
 
 class State(NamedTuple):
@@ -43,65 +51,61 @@ class State(NamedTuple):
     is_at_limit: np.ndarray  # (n,) bool
 
 
-class Step(NamedTuple):
-    """The next step, and the errors of where it starts."""
-
-    unknowns: np.ndarray  # (n, 3) flux, x, y
-    inverse: Inverse
-
-
-class Measured(NamedTuple):
+class FittedStars(NamedTuple):
     """Result for n stars."""
 
     state: State
     evaluation: Evaluation
     covariance: np.ndarray  # (n, 3, 3) of flux, x, y
     covariance_alone: np.ndarray  # (n, 3, 3) the same without neighbours
-    stamps: Stamps
+    pixels: StarPixels
     light: Light
     overlaps: Overlaps
     has_converged: np.ndarray  # (n,) bool
     n_passes: int
 
 
-def measure_stars(psf: Psf, frame: Frame, places: Places, settings: Settings) -> Measured:
-    """Measure all stars of an image with its PSF."""
-    extent = measure_extent(psf, settings.size_px)
-    overlaps = find_overlaps(places.start_px, extent.reach_px)
-    light = draw_light(psf, frame, places.start_px, settings.size_px)
-    stamps = cut_stamps(frame, light.pixel)
-    state = _start(places)
+def fit_stars(
+    psf: Psf, planes: ImagePlanes, places: Places, settings: PhotometrySettings, pool: Executor
+) -> FittedStars:
+    """Flux and position of all stars of an image with its PSF, by the threads of a pool."""
+    widest = draw_widest(psf, settings.size_px, pool)
+    overlaps = find_overlaps(places.start_px, find_reach(cut_middle(widest, settings.size_px)))
+    light = draw_light(psf, planes, places.start_px, settings.size_px, pool)
+    pixels = cut_pixels(planes, light.pixel)
+
+    def look(light: Light, flux_adu: np.ndarray) -> Evaluation:
+        return evaluate(planes, pixels, overlaps, light, flux_adu, pool)
+
     # Fluxes alone at first, and again when each star is drawn for its flux and bright ones are seen
     # as far out as they reach.
-    state = _add_fluxes(state, frame, stamps, overlaps, light)
-    noise = _typical_noise(stamps, frame.gain)
-    redraw(light, psf, places.start_px, state.flux, np.ones_like(state.is_free))
-    light = add_outskirts(light, psf, frame, extent, places.start_px, state.flux, noise)
-    state = _add_fluxes(state, frame, stamps, overlaps, light)
+    state = start(places)
+    nobody = np.zeros_like(state.is_free)
+    flux = solve(light, overlaps, look(light, state.flux), nobody)[0][:, 0]
+    redraw(light, psf, places.start_px, flux, ~nobody, pool)
+    window = choose_windows(widest, settings.size_px, flux, find_typical_noise(pixels, planes.gain))
+    light = add_outskirts(light, psf, planes, places.start_px, flux, window, pool)
+    step, _ = solve(light, overlaps, look(light, flux), nobody)
+    state = state._replace(flux=flux + step[:, 0])
     for n_passes in range(1, MAX_PASSES + 1):
-        evaluation = evaluate(frame, stamps, overlaps, light, state.flux)
+        evaluation = look(light, state.flux)
         if n_passes <= DECISIONS:
-            state = _decide(state, overlaps, evaluation, settings)
-        step = _solve(light, overlaps, evaluation, state.is_free)
-        has_converged = _has_converged(step, evaluation)
+            state = decide(state, overlaps, evaluation, settings)
+        step, inverse = solve(light, overlaps, evaluation, state.is_free)
+        has_converged = is_small(step, inverse, evaluation)
         if has_converged.all() and n_passes > DECISIONS:
             break
-        moved = _move(state, step, has_converged, places)
-        redraw(
-            light,
-            psf,
-            moved.position_px,
-            moved.flux,
-            (moved.position_px != state.position_px).any(axis=1),
-        )
+        moved = move(state, step, has_converged, places)
+        has_moved = (moved.position_px != state.position_px).any(axis=1)
+        redraw(light, psf, moved.position_px, moved.flux, has_moved, pool)
         state = moved
     alone = invert_alone(hold(evaluation.normal, state.is_free))
-    return Measured(
+    return FittedStars(
         state,
         evaluation,
-        step.inverse.covariances(),
+        inverse.covariances(),
         alone.covariances(),
-        stamps,
+        pixels,
         light,
         overlaps,
         has_converged,
@@ -109,35 +113,27 @@ def measure_stars(psf: Psf, frame: Frame, places: Places, settings: Settings) ->
     )
 
 
-def _start(places: Places) -> State:
+def cut_middle(plane: np.ndarray, size_px: int) -> np.ndarray:
+    """The window of odd width around the central pixel of a square of odd width."""
+    first = len(plane) // 2 - size_px // 2
+    return plane[first : first + size_px, first : first + size_px]
+
+
+def start(places: Places) -> State:
+    """No light, where the stars are expected; all of them may move."""
     everyone = np.ones(len(places.start_px), bool)
     return State(0.0 * everyone, places.start_px, places.shift_px, everyone, ~everyone)
 
 
-def _add_fluxes(
-    state: State, frame: Frame, stamps: Stamps, overlaps: Overlaps, light: Light
+def find_typical_noise(pixels: StarPixels, gain: float) -> float:
+    """Of a pixel of sky beside a star, ADU."""
+    sky, constant = (plane[:, 0, 0] for plane in (pixels.sky, pixels.constant))
+    return float(np.sqrt(np.median(model_variance(sky, sky, gain, constant))))
+
+
+def decide(
+    state: State, overlaps: Overlaps, evaluation: Evaluation, settings: PhotometrySettings
 ) -> State:
-    evaluation = evaluate(frame, stamps, overlaps, light, state.flux)
-    step = _solve(light, overlaps, evaluation, np.zeros_like(state.is_free))
-    return state._replace(flux=state.flux + step.unknowns[:, 0])
-
-
-def _typical_noise(stamps: Stamps, gain: float) -> float:
-    sky = stamps.sky[:, 0, 0]
-    return float(np.sqrt(np.median(model_variance(sky, sky, gain, stamps.constant[:, 0, 0]))))
-
-
-def _solve(light: Light, overlaps: Overlaps, evaluation: Evaluation, is_free: np.ndarray) -> Step:
-    normal = hold(evaluation.normal, is_free)
-    inverse = invert(normal, overlaps.group)
-    unknowns = inverse.apply(normal.gradient)
-    if overlaps.is_crowded.any():
-        crowd = np.flatnonzero(overlaps.is_crowded)
-        unknowns[crowd] = solve_crowd(crowd, light, evaluation, inverse, is_free)
-    return Step(unknowns, inverse)
-
-
-def _decide(state: State, overlaps: Overlaps, evaluation: Evaluation, settings: Settings) -> State:
     """Which stars may move: those that would be bright enough, with their neighbours moving."""
     inverse = invert(hold(evaluation.normal, state.is_free), overlaps.group)
     variance = np.maximum(inverse.covariances()[:, 0, 0], 0)
@@ -145,17 +141,20 @@ def _decide(state: State, overlaps: Overlaps, evaluation: Evaluation, settings: 
     return state._replace(is_free=state.is_free & is_bright)
 
 
-def _has_converged(step: Step, evaluation: Evaluation) -> np.ndarray:
-    """Whether the step is small in units of the errors, which a wrong PSF makes larger."""
-    variance = np.diagonal(step.inverse.covariances(), axis1=1, axis2=2)
+def is_small(step: np.ndarray, inverse: Inverse, evaluation: Evaluation) -> np.ndarray:
+    """Whether a step (n, 3) is small in units of the errors, which a wrong PSF makes larger."""
+    variance = np.diagonal(inverse.covariances(), axis1=1, axis2=2)
     misfit = np.maximum(evaluation.chi2 / np.maximum(evaluation.n_pix, 1), 1.0)
-    return (step.unknowns**2 <= TOLERANCE**2 * variance * misfit[:, None]).all(axis=1)
+    return (step**2 <= TOLERANCE**2 * variance * misfit[:, None]).all(axis=1)
 
 
-def _move(state: State, step: Step, has_converged: np.ndarray, places: Places) -> State:
-    """Fluxes and positions after a step; stars that leave their place are put back and held."""
-    move = np.clip(step.unknowns[:, 1:], -MAX_STEP_PX, MAX_STEP_PX)
-    position = np.where(has_converged[:, None], state.position_px, state.position_px + move)
+def move(state: State, step: np.ndarray, has_converged: np.ndarray, places: Places) -> State:
+    """Fluxes and positions after a step (n, 3); stars that leave their place are put back and held.
+
+    Positions that have converged stay.
+    """
+    shift_px = np.clip(step[:, 1:], -MAX_STEP_PX, MAX_STEP_PX)
+    position = np.where(has_converged[:, None], state.position_px, state.position_px + shift_px)
     left = state.is_free & (np.hypot(*(position - places.start_px).T) > MAX_SHIFT_PX)
     is_free = state.is_free & ~left
     shift = state.shift_px
@@ -165,7 +164,7 @@ def _move(state: State, step: Step, has_converged: np.ndarray, places: Places) -
     is_far = np.hypot(*(held - state.position_px).T) > DRAWN_WITHIN_PX
     held = np.where(is_far[:, None], held, state.position_px)
     return State(
-        state.flux + step.unknowns[:, 0],
+        state.flux + step[:, 0],
         np.where(is_free[:, None], position, held),
         shift,
         is_free,

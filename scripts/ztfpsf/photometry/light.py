@@ -1,13 +1,16 @@
 """The light of the stars as it is drawn: on their stamps, and that of bright ones around them."""
 
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
 
 from ztfpsf.photometry.drawing import draw_psfs, draw_psfs_with_slopes
-from ztfpsf.photometry.extent import Extent, choose_windows
-from ztfpsf.photometry.frame import Frame, find_pixels
+from ztfpsf.photometry.planes import ImagePlanes, find_pixels, window_sizes
 from ztfpsf.psf.product import Psf
+
+# A star is drawn on the smallest window at whose edge it adds less than this part of the noise.
+EDGE_LIGHT = 0.1
 
 
 class Outskirts(NamedTuple):
@@ -34,43 +37,66 @@ class Light(NamedTuple):
             np.add.at(plane.ravel(), ring.pixel.ravel(), (flux[ring.star] * ring.psf).ravel())
 
 
-def draw_light(psf: Psf, frame: Frame, position_px: np.ndarray, size_px: int) -> Light:
+def draw_widest(psf: Psf, size_px: int, pool: Executor) -> np.ndarray:
+    """The PSF at the centre of the image on the widest window of stamps of `size_px`."""
+    centre = np.array([[psf.nx // 2, psf.ny // 2]])
+    return draw_psfs(psf, centre.astype(float), None, centre, window_sizes(size_px)[-1], pool)[0]
+
+
+def draw_light(
+    psf: Psf, planes: ImagePlanes, position_px: np.ndarray, size_px: int, pool: Executor
+) -> Light:
     """The stamps of the stars at (n, 2), as those of typical flux, without derivatives."""
     centre = np.floor(position_px + 0.5).astype(int)
     drawn = np.zeros((len(centre), 3, size_px, size_px), np.float32)
-    drawn[:, 0] = draw_psfs(psf, position_px, None, centre, size_px)
-    return Light(centre, find_pixels(frame, centre, size_px), drawn, ())
+    drawn[:, 0] = draw_psfs(psf, position_px, None, centre, size_px, pool)
+    return Light(centre, find_pixels(planes, centre, size_px), drawn, ())
 
 
 def redraw(
-    light: Light, psf: Psf, position_px: np.ndarray, flux_adu: np.ndarray, stars: np.ndarray
+    light: Light,
+    psf: Psf,
+    position_px: np.ndarray,
+    flux_adu: np.ndarray,
+    stars: np.ndarray,
+    pool: Executor,
 ) -> None:
     """Draw some stars, (n,) bool, at positions (n, 2) with fluxes (n,), in the same stamps."""
     light.psf[stars] = draw_psfs_with_slopes(
-        psf, position_px[stars], flux_adu[stars], light.centre_px[stars], light.psf.shape[-1]
+        psf, position_px[stars], flux_adu[stars], light.centre_px[stars], light.psf.shape[-1], pool
     )
 
 
 def add_outskirts(
     light: Light,
     psf: Psf,
-    frame: Frame,
-    extent: Extent,
+    planes: ImagePlanes,
     position_px: np.ndarray,
     flux_adu: np.ndarray,
-    noise_adu: float,
+    window: np.ndarray,
+    pool: Executor,
 ) -> Light:
-    """The same with the outskirts of the stars that are bright in the noise of a pixel.
+    """The same with the outskirts of the stars whose `window` (n,) is wider than the stamp.
 
     They are drawn once: so far out hardly anything changes when a star moves by 0.1 px.
     """
-    window = choose_windows(extent, flux_adu, noise_adu)
+    size_px = light.psf.shape[-1]
     rings = []
-    for i, size_px in list(enumerate(extent.sizes_px))[1:]:
-        star = np.flatnonzero(window == i)
+    for number, width_px in list(enumerate(window_sizes(size_px)))[1:]:
+        star = np.flatnonzero(window == number)
         centre = light.centre_px[star]
-        drawn = draw_psfs(psf, position_px[star], flux_adu[star], centre, size_px)
-        margin = (size_px - light.psf.shape[-1]) // 2
+        drawn = draw_psfs(psf, position_px[star], flux_adu[star], centre, width_px, pool)
+        margin = (width_px - size_px) // 2
         drawn[:, margin:-margin, margin:-margin] = 0
-        rings.append(Outskirts(star, find_pixels(frame, centre, size_px), drawn))
+        rings.append(Outskirts(star, find_pixels(planes, centre, width_px), drawn))
     return light._replace(outskirts=tuple(rings))
+
+
+def choose_windows(
+    widest: np.ndarray, size_px: int, flux_adu: np.ndarray, noise_adu: float
+) -> np.ndarray:
+    """Which of the window_sizes each star needs, (n,). `noise_adu`: of a pixel of sky."""
+    middle = len(widest) // 2
+    edge = widest[middle, [middle + size // 2 for size in window_sizes(size_px)[:-1]]]
+    at_edge = np.maximum(flux_adu, 0)[:, None] * edge
+    return (at_edge > EDGE_LIGHT * noise_adu).sum(axis=1)

@@ -1,38 +1,55 @@
 """Tables of the photometry: one row per star, one per image."""
 
+from collections.abc import Mapping
+from enum import IntFlag
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ztfpsf.photometry.fit import Measured
-from ztfpsf.photometry.flags import BLEND_ERROR, CORE_RADIUS_PX, Flag
-from ztfpsf.photometry.frame import Frame
+from ztfpsf.photometry.fit import FittedStars
+from ztfpsf.photometry.planes import ImagePlanes
 
 CATALOGUE_COLUMNS = ("image", "star_id", "ra_deg", "dec_deg", "mag")
 MAG_PER_LN = 2.5 / np.log(10)
+CENTRE_RADIUS_PX = 3.0  # more than the FWHM of ZTF, 1 to 2.5 px
+BLEND_ERROR = 1.5
+
+
+class Flag(IntFlag):
+    """Bits of the column `flags`; 0: nothing is known against the star."""
+
+    SATURATED = 1  # a saturated pixel in the stamp
+    MASKED = 2  # another pixel of the stamp is masked
+    CENTRE = 4  # a pixel within CENTRE_RADIUS_PX of the star is not used
+    EDGE = 8  # the stamp reaches over the edge of the image
+    POSITION_HELD = 16  # at the catalogue's position: too faint, or too blended
+    POSITION_LIMIT = 32  # as well, because the fit left it by more than MAX_SHIFT_PX
+    BLENDED = 64  # neighbours make the error of the flux BLEND_ERROR times larger or more
+    NOT_CONVERGED = 128  # still moving after the last pass
+    NOT_MEASURED = 256  # no pixel to measure
 
 
 def make_star_table(
-    stars: pd.DataFrame, frame: Frame, measured: Measured, zero_point_mag: float
+    stars: pd.DataFrame, planes: ImagePlanes, fitted: FittedStars, zero_point_mag: float
 ) -> pd.DataFrame:
     """One row per star in the order of `stars`, the rows of select_stars of the image.
 
     NaN: the error of a position that was not fitted, the magnitude of a flux that is not positive
     or without a zero point (NaN), everything of a star without a pixel.
     """
-    state, evaluation, stamps = measured.state, measured.evaluation, measured.stamps
-    flags = find_flags(frame, measured)
+    state, evaluation, pixels = fitted.state, fitted.evaluation, fitted.pixels
+    flags = find_flags(planes, fitted)
     is_measured = (flags & int(Flag.NOT_MEASURED)) == 0
-    variance = np.diagonal(measured.covariance, axis1=1, axis2=2)
+    variance = np.diagonal(fitted.covariance, axis1=1, axis2=2)
     error = np.sqrt(np.maximum(variance, 0))
     error[~state.is_free, 1:] = np.nan
     flux = np.where(is_measured, state.flux, np.nan)
     flux_error = np.where(is_measured, error[:, 0], np.nan)
     positive = np.where(flux > 0, flux, np.nan)
     has_zero_point = np.isfinite(zero_point_mag)
-    half = stamps.sky.shape[-1] // 2
-    background = stamps.sky[:, half, half] + evaluation.background
+    half = pixels.sky.shape[-1] // 2
+    background = pixels.sky[:, half, half] + evaluation.background
     n_unknowns = np.where(state.is_free, 4, 2)  # flux and background, x and y
     return pd.DataFrame(
         {
@@ -49,39 +66,50 @@ def make_star_table(
             "chi2": np.where(is_measured, evaluation.chi2.astype(float), np.nan),
             "n_pix": evaluation.n_pix,
             "dof": np.maximum(evaluation.n_pix - n_unknowns, 0),
-            "n_neighbours": measured.overlaps.n_neighbours,
+            "n_neighbours": fitted.overlaps.n_neighbours,
             "flags": flags,
         }
     )
 
 
-def find_flags(frame: Frame, measured: Measured) -> np.ndarray:
+def find_flags(planes: ImagePlanes, fitted: FittedStars) -> np.ndarray:
     """Sums of the bits of Flag, (n,) int."""
-    state, stamps, light = measured.state, measured.stamps, measured.light
-    ny, nx = frame.inner(frame.data).shape
+    state, pixels, light = fitted.state, fitted.pixels, fitted.light
+    ny, nx = planes.inner(planes.data).shape
     half = light.pixel.shape[-1] // 2
     column, row = (light.centre_px[:, i, None] + np.arange(-half, half + 1) for i in (0, 1))
     inside = ((row >= 0) & (row < ny))[:, :, None] & ((column >= 0) & (column < nx))[:, None]
-    is_saturated = frame.is_saturated.ravel()[light.pixel]
+    is_saturated = planes.is_saturated.ravel()[light.pixel]
     dx, dy = column - state.position_px[:, 0:1], row - state.position_px[:, 1:2]
-    core = dx[:, None] ** 2 + dy[:, :, None] ** 2 <= CORE_RADIUS_PX**2
-    error, alone = (c[:, 0, 0] for c in (measured.covariance, measured.covariance_alone))
+    centre = dx[:, None] ** 2 + dy[:, :, None] ** 2 <= CENTRE_RADIUS_PX**2
+    error, alone = (c[:, 0, 0] for c in (fitted.covariance, fitted.covariance_alone))
     found = {
         Flag.SATURATED: is_saturated.any(axis=(1, 2)),
-        Flag.MASKED: (inside & ~is_saturated & ~stamps.is_usable).any(axis=(1, 2)),
-        Flag.CORE: (core & ~stamps.is_usable).any(axis=(1, 2)),
+        Flag.MASKED: (inside & ~is_saturated & ~pixels.is_usable).any(axis=(1, 2)),
+        Flag.CENTRE: (centre & ~pixels.is_usable).any(axis=(1, 2)),
         Flag.EDGE: ~inside.all(axis=(1, 2)),
         Flag.POSITION_HELD: ~state.is_free,
         Flag.POSITION_LIMIT: state.is_at_limit,
         Flag.BLENDED: error > BLEND_ERROR**2 * alone,
-        Flag.NOT_CONVERGED: ~measured.has_converged,
-        Flag.NOT_MEASURED: measured.evaluation.normal.own[:, 0, 0] <= 0,
+        Flag.NOT_CONVERGED: ~fitted.has_converged,
+        Flag.NOT_MEASURED: fitted.evaluation.normal.own[:, 0, 0] <= 0,
     }
     return sum(int(flag) * is_set for flag, is_set in found.items())
 
 
+def describe_row(row: Mapping[str, Any]) -> str:
+    """A line for the log. `row`: of the table of images."""
+    return (
+        f"{row['image']}: {row['n_stars']} stars, {row['n_position_held']} at the catalogue's "
+        f"position, {row['n_blended']} blended, {row['n_saturated']} with saturated pixels, "
+        f"{row['n_not_converged']} not converged, {row['n_not_measured']} not measured; "
+        f"{row['passes']} passes in {row['seconds']:.2f} s "
+        f"(+ {row['compile_seconds']:.1f} s compiling)"
+    )
+
+
 def make_image_row(
-    image: str, table: pd.DataFrame, measured: Measured, zero_point_mag: float
+    image: str, table: pd.DataFrame, fitted: FittedStars, zero_point_mag: float
 ) -> dict[str, Any]:
     """How it went."""
     flags = table["flags"].to_numpy()
@@ -92,7 +120,7 @@ def make_image_row(
         "n_stars": len(table),
         **counts,
         "zero_point_mag": zero_point_mag,
-        "shift_x_px": measured.state.shift_px[0],
-        "shift_y_px": measured.state.shift_px[1],
-        "passes": measured.n_passes,
+        "shift_x_px": fitted.state.shift_px[0],
+        "shift_y_px": fitted.state.shift_px[1],
+        "passes": fitted.n_passes,
     }

@@ -1,15 +1,15 @@
 """The most crowded part of an image: data, model, and what is left of the data."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 
 from ztfpsf.noise import model_variance
-from ztfpsf.photometry.frame import Frame
-from ztfpsf.plots.style import COUNTS, MASKED, RESIDUALS, hide_ticks, make_figure
+from ztfpsf.photometry.image import ImagePhotometry
+from ztfpsf.plots.style import COUNTS, MASKED, RESIDUALS, hide_ticks, make_figure, make_text_figure
 
 CUT_PX = 200
 LIMIT_SIGMA = 5.0
@@ -27,27 +27,35 @@ class Cut(NamedTuple):
     sigma: np.ndarray  # ADU, of a pixel
 
 
-def find_densest_cut(image: str, stars: pd.DataFrame, frame: Frame, model: np.ndarray) -> Cut:
-    """`stars`: the image's rows of the photometry; `model`: padded plane, sky and stars."""
-    ny, nx = frame.inner(model).shape
+def find_densest_cut(photometry: ImagePhotometry) -> Cut:
+    """The cell of CUT_PX by CUT_PX with most stars."""
+    planes, stars = photometry.planes, photometry.stars
+    ny, nx = planes.inner(photometry.model).shape
     edges = [np.arange(0, length + CUT_PX, CUT_PX) for length in (ny, nx)]
     counts, *_ = np.histogram2d(stars["y_px"], stars["x_px"], bins=edges)
     row, column = np.unravel_index(counts.argmax(), counts.shape)
     y0, x0 = (int(max(0, min(k * CUT_PX, n - CUT_PX))) for k, n in ((row, ny), (column, nx)))
 
     def cut(plane: np.ndarray) -> np.ndarray:
-        return frame.inner(plane)[y0 : y0 + CUT_PX, x0 : x0 + CUT_PX]
+        return planes.inner(plane)[y0 : y0 + CUT_PX, x0 : x0 + CUT_PX]
 
-    light, sky, constant = (cut(plane) for plane in (model, frame.sky, frame.constant))
+    light, sky, constant = (cut(plane) for plane in (photometry.model, planes.sky, planes.constant))
     return Cut(
-        image,
+        photometry.row["image"],
         int(counts.max()),
         x0,
         y0,
-        np.where(cut(frame.is_usable), cut(frame.data), np.nan),
+        np.where(cut(planes.is_usable), cut(planes.data), np.nan),
         light.copy(),
-        np.sqrt(model_variance(light, sky, frame.gain, constant)),
+        np.sqrt(model_variance(light, sky, planes.gain, constant)),
     )
+
+
+def draw_densest(cuts: Sequence[Cut], unit: str) -> Figure:
+    """The most crowded cut of the images of a unit."""
+    if not cuts:
+        return make_text_figure(f"{unit}\nNo star was measured.")
+    return draw_cut(max(cuts, key=lambda cut: cut.n_stars))
 
 
 def draw_cut(cut: Cut) -> Figure:

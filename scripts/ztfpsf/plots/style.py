@@ -1,8 +1,10 @@
 """The one style of all pictures: fonts, colours for the colour-blind, sizes, file formats."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,6 +13,8 @@ from matplotlib.figure import Figure
 
 from ztfpsf.errors import InputError
 from ztfpsf.io import atomic_path
+
+logger = logging.getLogger("ztfpsf")
 
 # Okabe & Ito (2008), https://jfly.uni-koeln.de/color
 BLUE, ORANGE, GREEN, PINK, SKY, RED = (
@@ -78,8 +82,30 @@ def make_figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
 def make_text_figure(text: str) -> Figure:
     """A picture that says why there is nothing to see."""
     figure = make_figure(2.0)
-    figure.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
+    figure.text(0.5, 0.5, plain(text), ha="center", va="center", wrap=True)
     return figure
+
+
+def plain(text: str) -> str:
+    """Words that may hold a dollar sign, as matplotlib shows them without formulae."""
+    return text.replace("$", "\\$")
+
+
+def draw_picture(path: str | Path, draw: Callable[..., Figure], *what: Any) -> None:
+    """Write the picture draw(*what), in our style, in the format of the suffix of its path.
+
+    A picture must not cost the tables of its rule: one that cannot be drawn says why, here and in
+    the log. Raises InputError for another format.
+    """
+    with styled():
+        try:
+            save(draw(*what), path)
+        except InputError:
+            raise
+        # What matplotlib raises for numbers that it cannot show.
+        except (ValueError, ArithmeticError, RuntimeError) as error:
+            logger.warning("%s: not drawn: %s", path, error)
+            save(make_text_figure(f"This picture cannot be drawn: {error}"), path)
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Normal equations of groups of overlapping stars, their solution and its errors.
+"""The step that solves the equations, and its errors: groups by their inverse, crowds by GMRES.
 
 The unknowns of a star are flux, x and y: a 3 x 3 block per star, and one per pair of a group.
 """
@@ -6,31 +6,18 @@ The unknowns of a star are flux, x and y: a 3 x 3 block per star, and one per pa
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator, gmres
 
-from ztfpsf.photometry.groups import iterate_groups
+from ztfpsf.photometry.equations import Evaluation, StarNormal
+from ztfpsf.photometry.groups import Overlaps, iterate_groups
+from ztfpsf.photometry.light import Light
 
-PAIR_CHUNK = 2048
 # Added to the unit diagonal, above the rounding of single precision: two entries for one star stay
 # solvable, with errors a thousand times larger.
 RIDGE = 1e-6
-
-
-class Normal(NamedTuple):
-    """J^T W J and J^T W r of n stars; zero where an unknown is held or has no data."""
-
-    own: np.ndarray  # (n, 3, 3)
-    pairs: np.ndarray  # (m, 2) stars
-    coupling: np.ndarray  # (m, 3, 3) unknowns of the first star, of the second
-    gradient: np.ndarray  # (n, 3)
-
-
-class Columns(NamedTuple):
-    """Derivatives of the models of the p stars that overlap with others."""
-
-    plain: np.ndarray  # (p, 3, S, S) background eliminated
-    weighted: np.ndarray  # (p, 3, S, S) times the weight of the pixel
-    mean: np.ndarray  # (p, 3) what the background took away
-    slot: np.ndarray  # (n,) which of the p a star is
+# Of a step in a crowd: the next pass sees what it leaves over.
+RELATIVE_RESIDUAL = 0.05
+MAX_ITERATIONS = 20
 
 
 class Inverse(NamedTuple):
@@ -56,38 +43,28 @@ class Inverse(NamedTuple):
         return result * self.scale[:, :, None] * self.scale[:, None, :]
 
 
-def make_coupling(columns: Columns, centre_px: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Blocks (m, 3, 3) of the pairs; `centre_px`: (n, 2) of the stamps."""
-    _, k, size, _ = columns.plain.shape
-    coupling = np.zeros((len(pairs), k, k))
-    for start in range(0, len(pairs), PAIR_CHUNK):
-        chunk = slice(start, start + PAIR_CHUNK)
-        first, second = pairs[chunk].T
-        pixel, is_shared = _find_overlap(centre_px[first] - centre_px[second], size)
-        theirs = columns.plain[columns.slot[second]].reshape(len(first), k, -1)
-        theirs = np.take_along_axis(theirs, pixel[:, None, :], axis=2)
-        ours = columns.weighted[columns.slot[first]].reshape(len(first), k, -1)
-        coupling[chunk] = (ours * is_shared[:, None, :]) @ theirs.transpose(0, 2, 1)
-    return coupling
+def solve(
+    light: Light, overlaps: Overlaps, evaluation: Evaluation, is_free: np.ndarray
+) -> tuple[np.ndarray, Inverse]:
+    """The step (n, 3) of flux, x and y, and the inverse that tells the errors of where it starts.
 
-
-def _find_overlap(shift_px: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of the first stamp its index in the second, and whether that holds it.
-
-    `shift_px`: (m, 2) x and y of the first stamp minus those of the second. Returns (m, S^2).
+    Positions move of the stars `is_free`, (n,) bool.
     """
-    column, row = (shift[:, None] + np.arange(size) for shift in shift_px.T)
-    is_shared = ((row >= 0) & (row < size))[:, :, None] & ((column >= 0) & (column < size))[:, None]
-    pixel = row.clip(0, size - 1)[:, :, None] * size + column.clip(0, size - 1)[:, None]
-    return pixel.reshape(len(shift_px), -1), is_shared.reshape(len(shift_px), -1)
+    normal = hold(evaluation.normal, is_free)
+    inverse = invert(normal, overlaps.group)
+    step = inverse.apply(normal.gradient)
+    if overlaps.is_crowded.any():
+        crowd = np.flatnonzero(overlaps.is_crowded)
+        step[crowd] = solve_crowd(crowd, light, evaluation, inverse, is_free)
+    return step, inverse
 
 
-def hold(normal: Normal, is_free: np.ndarray) -> Normal:
+def hold(normal: StarNormal, is_free: np.ndarray) -> StarNormal:
     """The equations of all fluxes, and of the positions of the stars `is_free`, (n,) bool."""
     keep = np.ones(normal.gradient.shape, bool)
     keep[:, 1:] = is_free[:, None]
     first, second = normal.pairs.T
-    return Normal(
+    return StarNormal(
         normal.own * keep[:, :, None] * keep[:, None, :],
         normal.pairs,
         normal.coupling * keep[first][:, :, None] * keep[second][:, None, :],
@@ -95,7 +72,7 @@ def hold(normal: Normal, is_free: np.ndarray) -> Normal:
     )
 
 
-def invert(normal: Normal, group: np.ndarray) -> Inverse:
+def invert(normal: StarNormal, group: np.ndarray) -> Inverse:
     """`group`: (n,) number of each star's group, whose pairs must all be there."""
     scaled, scale = _scaled(normal)
     group_of_pair = group[normal.pairs[:, 0]]
@@ -111,13 +88,13 @@ def invert(normal: Normal, group: np.ndarray) -> Inverse:
     return Inverse(inverses, scale)
 
 
-def invert_alone(normal: Normal) -> Inverse:
+def invert_alone(normal: StarNormal) -> Inverse:
     """As if no star had a neighbour."""
     nothing = normal._replace(pairs=normal.pairs[:0], coupling=normal.coupling[:0])
     return invert(nothing, np.arange(len(normal.own)))
 
 
-def _scaled(normal: Normal) -> tuple[Normal, np.ndarray]:
+def _scaled(normal: StarNormal) -> tuple[StarNormal, np.ndarray]:
     """The same with unit diagonal, and the scale (n, 3) of the unknowns."""
     diagonal = np.diagonal(normal.own, axis1=1, axis2=2)
     scale = np.where(diagonal > 0, diagonal, 1.0) ** -0.5
@@ -126,7 +103,7 @@ def _scaled(normal: Normal) -> tuple[Normal, np.ndarray]:
     own[:, k, k] = 1.0 + RIDGE
     first, second = normal.pairs.T
     coupling = normal.coupling * scale[first][:, :, None] * scale[second][:, None, :]
-    return Normal(own, normal.pairs, coupling, normal.gradient * scale), scale
+    return StarNormal(own, normal.pairs, coupling, normal.gradient * scale), scale
 
 
 def _invert(
@@ -145,3 +122,46 @@ def _invert(
     matrix[group, second, first] = coupling.transpose(0, 2, 1)
     square = matrix.transpose(0, 1, 3, 2, 4).reshape(n, m * k, m * k)
     return np.linalg.inv(square).reshape(n, m, k, m, k)
+
+
+def solve_crowd(
+    crowd: np.ndarray,
+    light: Light,
+    evaluation: Evaluation,
+    inverse: Inverse,
+    is_free: np.ndarray,
+) -> np.ndarray:
+    """The step (c, 3) of the stars `crowd`, (c,) of n.
+
+    GMRES (Saad & Schultz 1986) on the pixels: the light that a step adds is drawn, and read by
+    every stamp that it reaches. The groups are the preconditioner.
+    """
+    columns, pixel = evaluation.columns, light.pixel[crowd]
+    slot = columns.slot[crowd]
+    weighted = columns.weighted[slot]
+    added = columns.plain[slot] + columns.mean[slot, :, None, None]
+    plane = np.zeros(evaluation.model.size, np.float32)
+    keep = np.stack([np.ones(len(crowd)), is_free[crowd], is_free[crowd]], axis=1)
+    scale = inverse.scale[crowd] * keep
+    everywhere = np.zeros(inverse.scale.shape)
+
+    def multiply(vector: np.ndarray) -> np.ndarray:
+        unknowns = (vector.reshape(-1, 3) * scale).astype(np.float32)
+        plane[pixel] = 0
+        np.add.at(plane, pixel, np.einsum("nkij,nk->nij", added, unknowns))
+        return (np.einsum("nkij,nij->nk", weighted, plane[pixel]) * scale).ravel()
+
+    def precondition(vector: np.ndarray) -> np.ndarray:
+        everywhere[crowd] = vector.reshape(-1, 3) / inverse.scale[crowd]
+        return (inverse.apply(everywhere)[crowd] / inverse.scale[crowd]).ravel()
+
+    shape = (3 * len(crowd), 3 * len(crowd))
+    solution, _ = gmres(
+        LinearOperator(shape, multiply),
+        (evaluation.normal.gradient[crowd] * scale).ravel(),
+        M=LinearOperator(shape, precondition),
+        rtol=RELATIVE_RESIDUAL,
+        restart=MAX_ITERATIONS,
+        maxiter=1,
+    )
+    return solution.reshape(-1, 3) * scale

@@ -1,0 +1,49 @@
+"""The photometry of one image: what goes in, the fit, what comes out."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ztfpsf.cards import get_number
+from ztfpsf.photometry.fit import PhotometrySettings, fit_stars
+from ztfpsf.photometry.planes import ImagePlanes, find_places, make_planes
+from ztfpsf.photometry.tables import make_image_row, make_star_table
+from ztfpsf.psf.clock import compile_clock
+from ztfpsf.psf.product import Psf
+from ztfpsf.stars.images import ScienceImage, measure_sky
+from ztfpsf.stars.sky import read_wcs
+
+
+class ImagePhotometry(NamedTuple):
+    """The stars of an image, measured."""
+
+    stars: pd.DataFrame  # see tables.make_star_table
+    row: dict[str, Any]  # of the table of images: how it went
+    planes: ImagePlanes
+    model: np.ndarray  # plane with margin: sky and stars, ADU
+
+
+def measure_image(
+    psf: Psf,
+    quadrant: ScienceImage,
+    variance: np.ndarray | None,
+    stars: pd.DataFrame,
+    settings: PhotometrySettings,
+    threads: int,
+) -> ImagePhotometry:
+    """Measure the stars of an image, its rows of select_stars, with its PSF.
+
+    `variance`: (ny, nx) ADU^2, the plane of the calibration if there is one. The seconds in the row
+    are those of all this, compilation apart. Raises InputError without world coordinates.
+    """
+    with compile_clock() as clock, ThreadPoolExecutor(threads) as pool:
+        places = find_places(stars, read_wcs(quadrant.header, quadrant.path), quadrant.data.shape)
+        planes = make_planes(quadrant, measure_sky(quadrant), variance, settings.size_px)
+        fitted = fit_stars(psf, planes, places, settings, pool)
+        zero_point_mag = get_number(quadrant.header, "MAGZP")
+        table = make_star_table(stars, planes, fitted, zero_point_mag)
+    row = make_image_row(psf.image, table, fitted, zero_point_mag)
+    seconds = {"seconds": clock.run_s, "compile_seconds": clock.compile_s}
+    return ImagePhotometry(table, row | seconds, planes, fitted.evaluation.model)
