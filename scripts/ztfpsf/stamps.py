@@ -34,6 +34,10 @@ IMAGE_COLUMNS = {
     "ny": int,
     "sky_adu": float,
     "sky_rms_adu": float,
+    # Of ztfpsf.stars.sky_noise
+    "sky_variance_adu2": float,
+    "sky_correlation_x": float,
+    "sky_correlation_y": float,
     **APCOR_COLUMNS,
 }
 STAR_COLUMNS = {

@@ -12,6 +12,7 @@ from ztfpsf.noise import model_variance, read_variance, split_constant
 from ztfpsf.robust import MAD_TO_SIGMA
 from ztfpsf.stamps import APCOR_COLUMNS, IMAGE_COLUMNS, N_APCOR, STAR_COLUMNS, Stamps
 from ztfpsf.stars.images import ScienceImage, Sky
+from ztfpsf.stars.sky_noise import measure_sky_noise
 
 # The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
 # pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.
@@ -169,6 +170,7 @@ def _make_variance(
 def _describe(name: str, image: ScienceImage, sky: Sky) -> pd.DataFrame:
     """The image's row of IMAGES; what a header does not tell and no step needs is NaN."""
     header, (ny, nx) = image.header, image.data.shape
+    noise = measure_sky_noise(image, sky)
     row = {
         "image": name,
         "status": "ok",
@@ -183,6 +185,7 @@ def _describe(name: str, image: ScienceImage, sky: Sky) -> pd.DataFrame:
         "ny": ny,
         "sky_adu": sky.level_adu,
         "sky_rms_adu": sky.rms_adu,
+        **{f"sky_{name}": value for name, value in noise._asdict().items()},
         **read_apcor(header),
     }
     return pd.DataFrame([row])[list(IMAGE_COLUMNS)]
