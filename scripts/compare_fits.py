@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from ztfpsf.compare.fits import Fit
 from ztfpsf.compare.parameters import find_bins, make_parameters, to_csv, to_markdown
 from ztfpsf.compare.summary import make_summary
-from ztfpsf.io import write_text
+from ztfpsf.io import read_table, write_text
 from ztfpsf.jobs import job
 from ztfpsf.plots.loss import draw_loss
-from ztfpsf.plots.style import save, styled
+from ztfpsf.plots.style import draw_picture
 
 
 def compare_fits(
@@ -30,12 +29,11 @@ def compare_fits(
     """
     paths = zip(paths_to_stars, paths_to_images, paths_to_history, strict=True)
     tables = [
-        Fit(fit["model"], fit["optimiser"], *map(pd.read_parquet, three))
+        Fit(fit["model"], fit["optimiser"], *(read_table(path, "fit_psf") for path in three))
         for fit, three in zip(fits, paths, strict=True)
     ]
     parameters = make_parameters(tables)
-    with styled():
-        save(draw_loss(tables, unit), path_to_loss)
+    draw_picture(path_to_loss, draw_loss, tables, unit)
     write_text(to_csv(parameters), path_to_table)
     write_text(to_markdown(parameters, find_bins(tables), unit), path_to_markdown)
     write_text(make_summary(tables, unit), path_to_summary)

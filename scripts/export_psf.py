@@ -4,8 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-from ztfpsf.io import make_provenance
+from ztfpsf.io import make_provenance, read_table
 from ztfpsf.jobs import for_each_image, job
 from ztfpsf.psf.device import configure
 from ztfpsf.quality import require_fitted
@@ -34,7 +33,7 @@ def export_psf(
     from ztfpsf.interchange.psfex import PsfexModel, make_psfex, write_psfex
     from ztfpsf.psf.product import load_psf
 
-    images = pd.read_parquet(path_to_images)
+    images = read_table(path_to_images, "fit_psf", ["image", "status"])
 
     def work(image: str) -> tuple[PsfexModel, OversampledPsf]:
         require_fitted(image, images)

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
-from ztfpsf.io import make_provenance, write_table
+from ztfpsf.io import make_provenance, read_table, write_table
 from ztfpsf.jobs import job
-from ztfpsf.overview.index import Product, make_index
+from ztfpsf.overview.index import OF_IMAGE, Product, make_index
 
 
 def index_products(
     *, path_to_images: str, path_to_index: str, products: Sequence[Sequence[str]]
 ) -> None:
     """Write the index of `products`: rule, name, model, optimiser and pattern of each."""
-    index = make_index(pd.read_parquet(path_to_images), [Product(*product) for product in products])
+    index = make_index(
+        read_table(path_to_images, "summarise_run", OF_IMAGE),
+        [Product(*product) for product in products],
+    )
     write_table(index, path_to_index, make_provenance([path_to_images], {}))
 
 

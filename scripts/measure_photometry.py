@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pandas as pd
-from ztfpsf.io import make_provenance, write_table
+from ztfpsf.io import make_provenance, read_table, write_table
 from ztfpsf.jobs import for_each_image, job, make_failed_row, make_rows
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.image import measure_image
@@ -17,6 +17,7 @@ from ztfpsf.psf.device import configure
 from ztfpsf.psf.product import load_psf
 from ztfpsf.quality import require_fitted
 from ztfpsf.stars.images import read_science_image, read_variance_plane
+from ztfpsf.stars.selection import COLUMNS
 
 logger = logging.getLogger("ztfpsf")
 
@@ -56,8 +57,8 @@ def measure_photometry(
     read noise. An image whose PSF fit failed keeps that status here.
     """
     device_name = configure(device)
-    table = pd.read_parquet(path_to_stars)
-    fits = pd.read_parquet(path_to_fits)
+    table = read_table(path_to_stars, "select_stars", COLUMNS)
+    fits = read_table(path_to_fits, "fit_psf", ["image", "status"])
     paths = map(ImagePaths, paths_to_sciimg, paths_to_mskimg, paths_to_varimg)
     inputs = dict(zip(images, paths, strict=True))
     chosen = PhotometrySettings(**settings)

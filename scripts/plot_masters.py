@@ -3,7 +3,7 @@
 from ztfpsf.calibration.binned import read_binned
 from ztfpsf.jobs import job
 from ztfpsf.plots.masters import Night, draw_masters
-from ztfpsf.plots.style import save, styled
+from ztfpsf.plots.style import draw_picture
 
 
 def plot_masters(
@@ -19,11 +19,9 @@ def plot_masters(
     """Draw the masters of `nights` and what changed since `earlier`, if there is such a night."""
     before = Night(earlier, read_binned(path_to_earlier)) if earlier else None
     light = "" if kind == "bias" else f"{filtercode} "
-    with styled():
-        figure = draw_masters(
-            Night(nights, read_binned(path_to_binned)), before, kind, f"{light}{kind} of {nights}"
-        )
-        save(figure, path_to_picture)
+    night = Night(nights, read_binned(path_to_binned))
+    title = f"{light}{kind} of {nights}"
+    draw_picture(path_to_picture, draw_masters, night, before, kind, title)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Rule plot_run: pictures and pages of a whole run, drawn from its tables."""
 
-import pandas as pd
-from ztfpsf.io import write_text
+from ztfpsf.io import read_table, write_text
 from ztfpsf.jobs import job
 from ztfpsf.overview.page import make_page
 from ztfpsf.overview.statuses import STATUS_FORMATS, TIMING_FORMATS, describe_run, sort_images
@@ -9,7 +8,7 @@ from ztfpsf.overview.timing import make_timing_table
 from ztfpsf.plots.focal_plane import WHISKERS, Map, draw_maps
 from ztfpsf.plots.night import draw_night
 from ztfpsf.plots.selection import draw_selection
-from ztfpsf.plots.style import save, styled
+from ztfpsf.plots.style import draw_picture
 
 STARS = (
     Map("n_fitted", "stars fitted"),
@@ -36,14 +35,15 @@ def plot_run(
     fit: str,
 ) -> None:
     """Pictures in the format of their suffix, pages as HTML. `fit`: model and optimiser shown."""
-    images, fits = pd.read_parquet(path_to_images), pd.read_parquet(path_to_fits)
+    images, fits = (
+        read_table(path, "summarise_run", ["image"]) for path in (path_to_images, path_to_fits)
+    )
     title = f"{describe_run(images)}, {fit}"
     quadrants = images.groupby(["ccdid", "qid"]).median(numeric_only=True).reset_index()
-    with styled():
-        save(draw_night(images, title), path_to_night)
-        save(draw_selection(images, title), path_to_selection)
-        save(draw_maps(quadrants, STARS, f"{title}: medians of the images"), path_to_stars)
-        save(draw_maps(quadrants, PSF, f"{title}: medians of the images"), path_to_psf)
+    draw_picture(path_to_night, draw_night, images, title)
+    draw_picture(path_to_selection, draw_selection, images, title)
+    for path, maps in ((path_to_stars, STARS), (path_to_psf, PSF)):
+        draw_picture(path, draw_maps, quadrants, maps, f"{title}: medians of the images")
     text = "Failed images first, then bad, usable and good ones."
     statuses = make_page(sort_images(images), STATUS_FORMATS, f"Images of {title}", text)
     write_text(statuses, path_to_statuses)

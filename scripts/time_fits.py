@@ -22,7 +22,7 @@ def time_fits(
 ) -> None:
     """Time all optimisers with their options; see the config keys time_fits."""
     device_name = configure(device)
-    from ztfpsf.plots.style import save, styled
+    from ztfpsf.plots.style import draw_picture
     from ztfpsf.plots.times import draw_times
     from ztfpsf.psf.models import get_model
     from ztfpsf.psf.timing import time_all
@@ -33,8 +33,7 @@ def time_fits(
         rows.append(timing._asdict())
     times = pd.DataFrame(rows)
     title = f"{settings['model']}, {settings['size_px']} px, degree {settings['degree']}"
-    with styled():
-        save(draw_times(times, f"{title}; {device_name}"), path_to_picture)
+    draw_picture(path_to_picture, draw_times, times, f"{title}; {device_name}")
     provenance = make_provenance([], {**settings, "options": dict(options), "device": device_name})
     write_table(times, path_to_table, provenance)
 

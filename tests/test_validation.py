@@ -16,7 +16,7 @@ from ztfpsf.quality import Bin
 from ztfpsf.stamps import APCOR_COLUMNS
 from ztfpsf.stars.cutting import read_apcor
 from ztfpsf.validation.apertures import measure_apertures
-from ztfpsf.validation.image import Settings, summarise
+from ztfpsf.validation.image import ValidationSettings, summarise
 from ztfpsf.validation.moments import measure_moments
 from ztfpsf.validation.rho import find_rho
 from ztfpsf.validation.stars import measure_stars
@@ -26,7 +26,7 @@ from ztfpsf.validation.verdict import CRITERIA, check_limits, judge
 ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["validate_psf"]
 LIMITS = CONFIG["limits"]
-SETTINGS = Settings(
+SETTINGS = ValidationSettings(
     CONFIG["min_snr"],
     CONFIG["min_stars_rho"],
     CONFIG["aperture_diameters_px"],
@@ -186,6 +186,23 @@ def test_masked_pixels_do_not_bias() -> None:
         stars["size_residual"].mean(), whole["size_residual"].mean(), rtol=0.05
     )
     np.testing.assert_allclose(stars["g1"], whole["g1"], atol=1e-3)
+
+
+def test_stars_masked_after_the_fit_are_not_measured() -> None:
+    """Filled with the model they would look perfect."""
+    drawn = make_drawn(gauss(SIGMA_PX * 1.3), gauss(), n=6)
+    half = SIZE // 2
+    data = drawn.data.copy()
+    data[0] = np.nan
+    data[1, half - 3 : half + 4, half - 3 : half + 4] = np.nan
+    data[2, : half + 4] = np.nan
+    data[3, half, half + 1] = np.nan
+    stars = measure_stars(drawn._replace(data=data), SETTINGS.aperture_diameters_px)
+    assert (stars["moments"] == "failed").tolist() == [True] * 3 + [False] * 3
+    assert stars["misfit2"].isna().tolist() == [True] * 3 + [False] * 3
+    everything = np.full_like(data, np.nan)
+    masked = measure_stars(drawn._replace(data=everything), SETTINGS.aperture_diameters_px)
+    assert judge(summarise_stars(masked), LIMITS).verdict == "bad"
 
 
 # --- trends ---

@@ -1,11 +1,28 @@
 """Which stars are shown: typical ones of each magnitude, reserved ones where there are some."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from ztfpsf.quality import Bin, magnitude_bins
 
 STACK_BINS = 2  # magnitudes below the brightest star that are stacked
 STACK_STARS = 300
+MOST_REASONS = 3
+
+
+def explain_no_star(images: pd.DataFrame) -> str:
+    """Why there is nothing to draw. `images`: the images table of the fit."""
+    reasons = images["status"].unique()
+    return "No star was fitted. " + " ".join(str(reason) for reason in reasons[:MOST_REASONS])
+
+
+def name_drawn(fit_settings: Mapping[str, Any]) -> str:
+    """What is drawn, where it is not what was fitted."""
+    if fit_settings.get("shape") != "per_star":
+        return ""
+    return " (PSF of the image, not each star's own shape)"
 
 
 def typical(stars: pd.DataFrame, n: int) -> pd.DataFrame:

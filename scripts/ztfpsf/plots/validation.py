@@ -16,6 +16,7 @@ from ztfpsf.plots.style import (
     RED,
     make_figure,
     make_text_figure,
+    plain,
     shorten,
 )
 from ztfpsf.plots.validation_stars import (
@@ -26,14 +27,18 @@ from ztfpsf.plots.validation_stars import (
     say,
 )
 from ztfpsf.quality import magnitude_bins
-from ztfpsf.validation.image import Settings, measurable
+from ztfpsf.validation.image import ValidationSettings, measurable
 from ztfpsf.validation.report import count_verdicts
 
 HEIGHT_IN, TITLE_LETTERS, MOST_REASONS = 5.2, 110, 3
 
 
 def draw_validation(
-    stars: pd.DataFrame, images: pd.DataFrame, rho: pd.DataFrame, settings: Settings, title: str
+    stars: pd.DataFrame,
+    images: pd.DataFrame,
+    rho: pd.DataFrame,
+    settings: ValidationSettings,
+    title: str,
 ) -> Figure:
     """Six panels of the reserved stars of a unit's images, of bad ones only if all are bad.
 
@@ -45,7 +50,7 @@ def draw_validation(
     if reserved.empty:
         return make_text_figure("\n".join([*lines, "No reserved star was measured."]))
     figure = make_figure(HEIGHT_IN + 0.14 * (len(lines) - 2))
-    figure.suptitle("\n".join(lines), fontsize=8, x=0.01, ha="left")
+    figure.suptitle(plain("\n".join(lines)), fontsize=8, x=0.01, ha="left")
     shown = measurable(reserved, settings)
     panels = figure.subplots(2, 3).ravel()
     draw_chi2_panel(panels[0], reserved)

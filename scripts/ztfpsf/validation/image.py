@@ -1,7 +1,8 @@
 """What the measured stars of an image say about its PSF: one row of numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +18,17 @@ BRIGHT_FRACTION, FEWEST_BRIGHT = 0.25, 3
 SMALLEST_APERTURE_PX = 4.0  # smaller ones tell of the core, not of the flux
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class ValidationSettings:
+    """Configuration of the validation, without the limits of the verdict."""
+
     min_snr: float  # of stars that count in means and trends
     min_stars_rho: int
     aperture_diameters_px: Sequence[float]
     flux_term: FluxTerm
 
 
-def measurable(stars: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def measurable(stars: pd.DataFrame, settings: ValidationSettings) -> pd.DataFrame:
     """Stars that count in means and trends."""
     return stars[(stars["moments"] == "ok") & (stars["snr"] >= settings.min_snr)]
 
@@ -34,7 +38,7 @@ def summarise(
     fit: Mapping[str, Any],
     camera: Mapping[str, Any],
     bins: Sequence[Bin],
-    settings: Settings,
+    settings: ValidationSettings,
 ) -> dict[str, Any]:
     """The numbers of one image.
 
@@ -122,7 +126,7 @@ def find_residuals(stars: pd.DataFrame) -> dict[str, ClippedMean]:
 def describe_residuals(measured: pd.DataFrame) -> dict[str, float]:
     """Size and ellipticity, star minus model: mean, its error, and rms from star to star."""
     found = find_residuals(measured)
-    row = {}
+    row: dict[str, float] = {}
     for name, one in found.items():
         row |= {name: one.value, f"{name}_error": one.error, f"{name}_rms": one.rms}
     g1, g2 = found["g1_residual"], found["g2_residual"]

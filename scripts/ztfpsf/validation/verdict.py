@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ztfpsf.errors import InputError
+from ztfpsf.quality import NOT_CONVERGED, OK
 
 VERDICTS = ("good", "usable", "bad")
-NOT_CONVERGED = "not converged"
 
 
 class Criterion(NamedTuple):
@@ -92,7 +92,7 @@ def judge(row: Mapping[str, Any], limits: Mapping[str, Sequence[float]]) -> Verd
     its limit when it is so by more than its error; one that is not known is not judged, as too few
     stars are a reason of their own.
     """
-    if row["fit_status"] not in ("ok", NOT_CONVERGED):
+    if row["fit_status"] not in (OK, NOT_CONVERGED):
         return Verdict(VERDICTS[2], str(row["fit_status"]))
     failures = [
         failure
