@@ -1,0 +1,152 @@
+"""Errors of the solution: the covariance of the coarse unknowns, and what each unit adds to it.
+
+    Cov(unit) = D^-1 - (sum of D over the group)^-1 + Cov(group)
+
+where D is a unit's own normal matrix. Exact where all stars are on all exposures of a field; within
+1 % of the exact inverse otherwise. The gauge is that of the solution: the mean zero point of a
+component is 0.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import eigh, lapack
+
+from ztfpsf.errors import InputError
+from ztfpsf.survey.block import Block
+from ztfpsf.survey.coarse import Coarse, Groups, compress, mean_of_stars
+from ztfpsf.survey.gauge import settle_covariance
+from ztfpsf.survey.rounds import Fit
+from ztfpsf.survey.terms import Layout
+from ztfpsf.survey.weights import Kept, find_weight
+
+N_MODES = 6
+
+
+class Covariance(NamedTuple):
+    """Of the coarse unknowns: common terms, then the groups' coefficients."""
+
+    coarse: np.ndarray  # (n, n)
+    groups: Groups
+    layout: Layout
+
+    @property
+    def common(self) -> np.ndarray:
+        """Errors of the common terms, (n_common,)."""
+        return np.sqrt(np.maximum(np.diagonal(self.coarse)[: self.layout.n_common], 0.0))
+
+    @property
+    def zero_points(self) -> np.ndarray:
+        """Covariance of the groups' constants, (G, G)."""
+        first = slice(self.layout.n_common, None, self.layout.n_coefficients)
+        return self.coarse[first, first]
+
+
+def invert(fit: Fit) -> Covariance:
+    """Covariance of the coarse unknowns. The decomposition of `fit.coarse` is used up."""
+    coarse = fit.coarse
+    lower, status = lapack.dpotri(coarse.factor, lower=True, overwrite_c=True)
+    if status:
+        raise InputError("the normal matrix of the fields cannot be inverted; see the weak modes.")
+    n = len(lower)
+    for first in range(0, n, 1000):  # the upper triangle from the lower one, without a copy
+        rows, below = slice(first, first + 1000), slice(first + 1000, n)
+        lower[rows, rows] = np.tril(lower[rows, rows]) + np.tril(lower[rows, rows], -1).T
+        lower[rows, below] = lower[below, rows].T
+    # The null modes have no variance: what was added to their eigenvalue is taken out.
+    for mode in coarse.null_modes.T:
+        where = np.flatnonzero(mode)
+        lower[np.ix_(where, where)] -= np.outer(mode[where], mode[where]) / coarse.null_weight
+    settle_covariance(coarse.layout, coarse.groups, lower)
+    return Covariance(lower, coarse.groups, coarse.layout)
+
+
+def find_unit_covariance(fit: Fit, covariance: Covariance) -> np.ndarray:
+    """Covariance of the coefficients of each unit, (U, K, K); NaN where not fitted."""
+    groups, k = covariance.groups, covariance.layout.n_coefficients
+    is_in = groups.group >= 0
+    group = groups.group[is_in]
+    summed = np.zeros((groups.n, k, k))
+    np.add.at(summed, group, fit.normal.diagonal[is_in])
+    first = covariance.layout.n_common + np.arange(groups.n)[:, None] * k + np.arange(k)
+    of_groups = covariance.coarse[first[:, :, None], first[:, None, :]]
+    result = np.full((len(is_in), k, k), np.nan)
+    result[is_in] = fit.inverse[is_in] + (of_groups - np.linalg.inv(summed))[group]
+    return result
+
+
+def find_star_variance(
+    block: Block,
+    kept: Kept,
+    scatter_mag: np.ndarray,
+    layout: Layout,
+    coarse: Coarse,
+    covariance: Covariance,
+    own: np.ndarray,
+) -> np.ndarray:
+    """Variance of the stars' magnitudes, (S,) mag^2: noise, zero points, common terms.
+
+    `own`: variance of each unit's zero point from its own stars, (U,).
+    """
+    weight = find_weight(block, kept, scatter_mag)
+    design, total, star = compress(block, layout, weight, coarse.groups)
+    mean = mean_of_stars(block, design, total, star)
+    star_weight = block.sum_stars(weight)
+    used = np.where(star_weight > 0, star_weight, np.nan)
+    units = block.sum_stars(weight.astype(float) ** 2 * own[block.units][block.unit])
+    return 1.0 / used + units / used**2 + _quadratic_form(mean, covariance.coarse)
+
+
+def _quadratic_form(rows: sparse.csr_array, matrix: np.ndarray) -> np.ndarray:
+    """b M b of each sparse row b."""
+    counts = np.diff(rows.indptr)
+    row = np.repeat(np.arange(len(counts)), counts)
+    n_pairs = counts[row]
+    left = np.repeat(np.arange(len(row)), n_pairs)
+    within = np.arange(len(left)) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
+    right = rows.indptr[row[left]] + within
+    products = rows.data[left] * rows.data[right] * matrix[rows.indices[left], rows.indices[right]]
+    return np.bincount(row[left], products, len(counts))
+
+
+class Gradient(NamedTuple):
+    """Of the fields' zero points across the sky, mag per deg, with its error."""
+
+    to_east: float
+    to_east_error: float
+    to_north: float
+    to_north_error: float
+
+
+def find_gradient(
+    zero_point_mag: np.ndarray,
+    covariance_mag2: np.ndarray,
+    ra_deg: np.ndarray,
+    dec_deg: np.ndarray,
+) -> Gradient:
+    """Straight lines through zero points (G,) against RA cos(Dec) and Dec from their middle."""
+    middle = np.degrees(np.angle(np.exp(1j * np.radians(ra_deg)).mean()))
+    east = (np.mod(ra_deg - middle + 180.0, 360.0) - 180.0) * np.cos(np.radians(dec_deg))
+    design = np.stack([np.ones(len(east)), east, dec_deg], axis=1)
+    estimator = np.linalg.pinv(design)
+    value = estimator @ zero_point_mag
+    error = np.sqrt(np.maximum(np.diagonal(estimator @ covariance_mag2 @ estimator.T), 0.0))
+    return Gradient(value[1], error[1], value[2], error[2])
+
+
+class Modes(NamedTuple):
+    """Patterns of the fields' zero points that are measured worst."""
+
+    error_mag: np.ndarray  # (m,), rms over the fields, the worst first
+    pattern: np.ndarray  # (m, G), of rms 1
+
+
+def find_weak_modes(covariance: Covariance) -> Modes:
+    """Principal axes of the covariance of the fields' zero points."""
+    matrix = covariance.zero_points
+    n = len(matrix)
+    n_modes = min(N_MODES, n)
+    value, vector = eigh(matrix, subset_by_index=[n - n_modes, n - 1])
+    error = np.sqrt(np.maximum(value[::-1], 0.0) / n)
+    return Modes(error, vector.T[::-1] * np.sqrt(n))
