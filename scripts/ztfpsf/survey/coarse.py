@@ -145,14 +145,14 @@ def compress(
     total = np.add.reduceat(weight[order], first, dtype=np.float64)
     used = np.where(total > 0, total, 1.0)
     at = order[first]
-    places = [
-        np.add.reduceat((weight * x)[order], first, dtype=np.float64) / used
-        for x in (block.u, block.v)[: 2 if layout.terms.degree else 0]
-    ]
+    u, v = (
+        np.add.reduceat((weight * x)[order], first, dtype=np.float64) / used if len(x) else x
+        for x in (block.u, block.v)
+    )
     group, star, quadrant = group[at], star[at], block.quadrant[at]
     is_in, rows, n_rows = group >= 0, np.arange(len(at)), len(at)
     entries = []
-    basis = [np.ones(n_rows), *(make_basis(*places, layout.terms.degree) if places else [])]
+    basis = [np.ones(n_rows), *make_basis(u, v, layout.terms.degree)]
     for k, values in enumerate(basis):
         column = layout.n_common + group * layout.n_coefficients + k
         entries.append((rows[is_in], column[is_in], values[is_in]))

@@ -117,11 +117,11 @@ class CellBlocks(Sequence[Block]):
     def read(self, index: int) -> Block:
         """The block, from disk."""
         cells = self.cells[index]
-        tables = [
+        measurements, stars = (
             pd.concat([read_cell(self.root, cell, kind) for cell in cells], ignore_index=True)
             for kind in ("measurements", "stars")
-        ]
-        return make_block(*tables, self.units)
+        )
+        return make_block(measurements, stars, self.units)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": {}, "_size": 0}

@@ -5,7 +5,7 @@
 never formed; a product is one pass over the measurements (Padmanabhan et al. 2008).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from ztfpsf.survey import block as of_block
 from ztfpsf.survey.block import Block, Sums
 from ztfpsf.survey.terms import Layout
 from ztfpsf.survey.weights import Kept, Weights, find_weight, map_blocks
+
+Part = tuple[np.ndarray, Sums]  # units of a block, and their sums
 
 
 class Problem(NamedTuple):
@@ -71,7 +73,9 @@ def clear(normal: Normal, vector: np.ndarray) -> np.ndarray:
     return vector
 
 
-def add_up(problem: Problem, weights: Weights, function: object, *arguments: object) -> np.ndarray:
+def add_up(
+    problem: Problem, weights: Weights, function: Callable[..., Part], *arguments: object
+) -> np.ndarray:
     """Sum over the blocks of a function that gives (units, Sums), (size,)."""
     total = np.zeros(problem.layout.size)
     units = problem.layout.split(total)[0]
@@ -82,9 +86,6 @@ def add_up(problem: Problem, weights: Weights, function: object, *arguments: obj
         units[touched] += sums.units
         common += sums.common
     return total
-
-
-Part = tuple[np.ndarray, Sums]
 
 
 def _multiply(

@@ -12,9 +12,10 @@ import numpy as np
 from ztfpsf.errors import InputError
 from ztfpsf.focal_plane import SHAPE
 from ztfpsf.survey.block import Block
-from ztfpsf.survey.errors import find_unit_covariance, invert
+from ztfpsf.survey.coarse import Groups
+from ztfpsf.survey.judgement import Robust, find_residuals
 from ztfpsf.survey.normal import Problem
-from ztfpsf.survey.rounds import Fit, Robust, find_residuals, fit_survey
+from ztfpsf.survey.rounds import Fit, fit_survey
 from ztfpsf.survey.terms import Layout, Terms, make_basis
 from ztfpsf.survey.weights import unpack
 
@@ -33,10 +34,10 @@ class Measurements(NamedTuple):
 
 
 class Ratios(NamedTuple):
-    """m = M(star) + ratio(exposure, x, y); the mean ratio of the exposures at the centre is 0."""
+    """m = M(star) + ratio(exposure, x, y); the mean of each coefficient over the exposures is 0."""
 
     coefficients: np.ndarray  # (E, 6) mag, of 1 and make_basis(u, v, 2); NaN: not measured
-    covariance: np.ndarray  # (E, 6, 6) mag^2
+    covariance: np.ndarray  # (E, 6, 6) mag^2; NaN: not measured, or left out as bad
     chi2: np.ndarray  # (E,) of the stars that are used
     n_stars: np.ndarray  # (E,) used
     n_rejected: np.ndarray  # (E,)
@@ -122,7 +123,8 @@ def _report(fit: Fit, block: Block, names: np.ndarray) -> Ratios:
     coefficients, covariance = np.zeros((n_units, 6)), np.zeros((n_units, 6, 6))
     is_known = fit.normal.is_fitted | fit.bad_units
     coefficients[:, :k] = np.where(is_known[:, None], units, np.nan)
-    covariance[:, :k, :k] = find_unit_covariance(fit, invert(fit))
+    _settle(fit.coarse.groups, coefficients)
+    covariance[:, :k, :k] = _find_covariance(fit.coarse.groups, fit.inverse)
     n_of_star = block.sum_stars(is_used)
     squares = block.sum_stars(np.where(is_used, found.residual**2, 0.0))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -134,7 +136,7 @@ def _report(fit: Fit, block: Block, names: np.ndarray) -> Ratios:
         np.bincount(unit[used], found.t[used] ** 2, n_units),
         n_used,
         n_all - n_used,
-        [_describe(*one) for one in zip(n_all, n_used, fit.bad_units, strict=True)],
+        _describe(fit, n_all, n_used),
         names,
         found.magnitude,
         rms,
@@ -144,9 +146,31 @@ def _report(fit: Fit, block: Block, names: np.ndarray) -> Ratios:
     )
 
 
-def _describe(n_all: int, n_used: int, is_bad: bool) -> str:
-    if is_bad:
-        return f"its {n_all} stars scatter too much around their means; clouds, or a bad PSF."
-    if n_used < MIN_STARS:
-        return f"{n_used} of {n_all} stars can be used, {MIN_STARS} are needed."
-    return "ok"
+def _settle(groups: Groups, coefficients: np.ndarray) -> None:
+    """Mean 0 of the exposures that hang together, in place: what all share is the stars'."""
+    for group in range(groups.n):
+        members = groups.group == group
+        coefficients[members] -= coefficients[members].mean(axis=0)
+
+
+def _find_covariance(groups: Groups, inverse: np.ndarray) -> np.ndarray:
+    """Covariance of coefficients less their mean, (E, K, K); exposures err independently."""
+    covariance = np.full_like(inverse, np.nan)
+    for group in range(groups.n):
+        members = groups.group == group
+        n = members.sum()
+        own = inverse[members]
+        covariance[members] = own * (1 - 2 / n) + own.sum(axis=0) / n**2
+    return covariance
+
+
+def _describe(fit: Fit, n_all: np.ndarray, n_used: np.ndarray) -> list[str]:
+    """The status of each exposure."""
+    statuses = ["ok"] * len(n_all)
+    for unit in np.flatnonzero(n_used < MIN_STARS):
+        statuses[unit] = (
+            f"{n_used[unit]} of {n_all[unit]} stars can be used, {MIN_STARS} are needed."
+        )
+    for unit in np.flatnonzero(fit.bad_units):
+        statuses[unit] = f"its {n_all[unit]} stars scatter too much; clouds, or a bad PSF."
+    return statuses

@@ -223,13 +223,13 @@ def _draw_stars(settings: Simulation, cell: int, random: Generator) -> pd.DataFr
     n = random.poisson(settings.stars_deg2 * area)
     # Numbers of stars grow by 0.3 dex per magnitude.
     low, high = 10 ** (0.3 * np.array([settings.brightest_mag, settings.faintest_mag]))
-    magnitude = np.log10(random.uniform(low, high, n)) / 0.3
+    magnitude = np.log10(random.uniform(float(low), float(high), n)) / 0.3
     amplitude = np.where(random.random(n) < settings.variable_fraction, settings.variable_mag, 0.0)
     return pd.DataFrame(
         {
             "star_id": cell * 2**32 + np.arange(n),
             "ra_deg": random.uniform(west, east, n),
-            "dec_deg": np.degrees(np.arcsin(random.uniform(*sines, n))),
+            "dec_deg": np.degrees(np.arcsin(random.uniform(sines[0], sines[1], n))),
             "colour_mag": random.normal(0.8, 0.4, n),
             "reference_mag": np.nan,
             "reference_error_mag": np.nan,

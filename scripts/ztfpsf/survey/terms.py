@@ -10,6 +10,7 @@ a zero point): no superpixel and no exposure is singled out.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ class Layout(NamedTuple):
         """Views of a vector (size,): coefficients of the units (U, K), common terms."""
         units = unknowns[: self.n_of_units].reshape(self.n_units, self.n_coefficients)
         ends = np.cumsum([self.n_of_units, *self.counts.values()])
-        return units, Common(*(unknowns[a:b] for a, b in zip(ends, ends[1:], strict=False)))
+        return units, Common(*(unknowns[a:b] for a, b in pairwise(ends)))
 
     def prior_weights(self) -> np.ndarray:
         """1 / width^2 of the priors of the common terms, (n_common,)."""

@@ -1,7 +1,7 @@
 """Weights of the measurements in a round: errors, extra scatter, what is left out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -75,10 +75,11 @@ def map_blocks(
     A worker takes the block from `blocks` itself: where that reads files, it reads its own. Not
     more than a few results wait to be used, so that memory stays bounded.
     """
-    waiting = []
+    waiting: list[Future[Result]] = []
     for index, kept in enumerate(weights.kept):
-        call = (function, blocks, index, kept, weights.scatter_mag, arguments)
-        waiting.append(executor.submit(_call, *call))
+        waiting.append(
+            executor.submit(_call, function, blocks, index, kept, weights.scatter_mag, arguments)
+        )
         if len(waiting) > MAX_WAITING:
             yield waiting.pop(0).result()
     for future in waiting:
