@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ztfpsf.io import make_provenance, write_table
 from ztfpsf.jobs import job
-from ztfpsf.overview.images import Step, make_image_table
+from ztfpsf.overview.images import RuleStep, make_image_table
 from ztfpsf.overview.timing import make_fit_table
 
 logger = logging.getLogger("ztfpsf")
@@ -25,7 +25,7 @@ def summarise_run(
     `units`: names of the images by unit; `steps`: rule, pattern of its product and pattern of its
     log; `paths_to_fits`: images tables of fit_psf.
     """
-    images = make_image_table(units, [Step(*step) for step in steps], pattern_of_psf)
+    images = make_image_table(units, [RuleStep(*step) for step in steps], pattern_of_psf)
     failed = int((images["failed_rule"] != "").sum())
     logger.info("%d images, %d of them failed", len(images), failed)
     provenance = make_provenance(paths_to_fits, {"steps": [list(step) for step in steps]})

@@ -141,6 +141,15 @@ def test_image_without_a_psf_fails_alone(tmp_path: Path) -> None:
     assert unit.residual.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_damaged_psf_file_is_named(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, fitted=IMAGES)
+    Path(unit.psf).write_bytes(b"no FITS file")
+    _, images = unit.measure(max_failed_fraction=1.0)
+    for status in images["status"]:
+        assert status.startswith(f"{unit.psf}: ")
+        assert "with the rule fit_psf" in status
+
+
 def test_broken_image(unit: Unit, tmp_path: Path) -> None:
     before = unit.sciimg[1]
     unit.sciimg[1] = str(tmp_path / "lost.fits")

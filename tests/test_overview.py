@@ -9,8 +9,8 @@ import pytest
 from astropy.io import fits
 from plot_run import plot_run
 from summarise_run import summarise_run
-from ztfpsf.io import write_fits, write_json
-from ztfpsf.overview.images import Step, find_depth, make_image_table, read_noise_areas
+from ztfpsf.io import write_fits, write_json, write_table
+from ztfpsf.overview.images import RuleStep, find_depth, make_image_table, read_noise_areas
 from ztfpsf.overview.index import Product, make_index
 from ztfpsf.overview.page import MOST_ROWS, make_page
 from ztfpsf.overview.statuses import STATUS_FORMATS, describe_run, sort_images
@@ -42,7 +42,6 @@ def write_image_table(path: Path, image: str) -> None:
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """A good image, one with too few stars, one without its file, one killed, one not begun."""
     monkeypatch.chdir(tmp_path)
-    steps = [Step(name, f"{name}/{KINDS[name]}", f"logs/{name}/{{unit}}.log") for name in NAMES]
     for name in (*NAMES, *(f"logs/{name}" for name in NAMES)):
         Path(name).mkdir(parents=True)
     kept = {"status": "ok", "kept": 30, "reserved": 6, "rejected": {"edge": 4}}
@@ -53,10 +52,16 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     Path(f"logs/cut_stamps/{KILLED}.log").write_text("10:00 INFO begun\n")
     write_image_table(Path(f"cut_stamps/{GOOD}_stamps.fits"), GOOD)
     row = {"image": GOOD, "status": "not converged", "chi2": 30.0, "dof": 20, "n_fitted": 24}
-    pd.DataFrame([row]).to_parquet(f"fit_psf/{GOOD}_images.parquet")
+    write_table(pd.DataFrame([row]), f"fit_psf/{GOOD}_images.parquet", PROVENANCE)
     row = {"image": GOOD, "verdict": "usable", "fwhm_px": 2.0, "zero_point_mag": 26.0}
-    pd.DataFrame([row]).to_parquet(f"validate_psf/{GOOD}_images.parquet")
+    write_table(pd.DataFrame([row]), f"validate_psf/{GOOD}_images.parquet", PROVENANCE)
     write_flat_psf(Path(f"fit_psf/{GOOD}_psf.fits"))
+    return summarise()
+
+
+def summarise() -> pd.DataFrame:
+    """The table of images of what is in the working directory."""
+    steps = [RuleStep(name, f"{name}/{KINDS[name]}", f"logs/{name}/{{unit}}.log") for name in NAMES]
     names = (GOOD, FEW, LOST, KILLED, WAITING)
     return make_image_table({name: [name] for name in names}, steps, "fit_psf/{unit}_psf.fits")
 
@@ -105,6 +110,28 @@ def test_images_that_failed_are_rows_without_numbers(images) -> None:
     assert failed[["fwhm_px", "depth_mag", "chi2"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize("name", ["select_stars", "cut_stamps", "fit_psf", "validate_psf"])
+def test_damaged_product_is_the_status_of_its_image(images, name: str) -> None:
+    """Its name, what is wrong, and the rule that makes it again; the other images are told of."""
+    path = Path(f"{name}/{KINDS[name].format(unit=GOOD)}")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 4])
+    after = summarise().set_index("image")
+    assert after.loc[GOOD, "failed_rule"] == name
+    assert str(path) in after.loc[GOOD, "status"]
+    assert f"make it again with the rule {name}" in after.loc[GOOD, "status"]
+    others = images.set_index("image").drop(GOOD)
+    pd.testing.assert_frame_equal(after.drop(GOOD)[["status"]], others[["status"]])
+
+
+def test_damaged_psf_costs_the_depth_only(images) -> None:
+    path = Path(f"fit_psf/{GOOD}_psf.fits")
+    path.write_bytes(path.read_bytes()[:-2880])
+    after = summarise().set_index("image").loc[GOOD]
+    assert after["status"] == "not converged"
+    assert np.isnan(after["depth_mag"])
+
+
 def test_depth_is_the_flux_of_five_times_the_noise() -> None:
     zero_point, rms, area = 26.2, 6.0, 8.0
     flux = 10 ** (-0.4 * (find_depth(zero_point, rms, area) - zero_point))
@@ -144,9 +171,9 @@ def test_time_of_fits_by_optimiser_and_device(tmp_path: Path) -> None:
             [("a", "cpu", "ok", 2.0), ("a", "cpu", "not converged", 4.0), ("a", "gpu", "ok", 0.1)]
         )
     ]  # fmt: skip
-    pd.DataFrame(rows).to_parquet(tmp_path / "one.parquet")
+    write_table(pd.DataFrame(rows), tmp_path / "one.parquet", PROVENANCE)
     failed = {"image": "i9", "status": "no star", "model": "m", "optimiser": "b"}
-    pd.DataFrame([failed]).to_parquet(tmp_path / "two.parquet")
+    write_table(pd.DataFrame([failed]), tmp_path / "two.parquet", PROVENANCE)
     table = make_fit_table([tmp_path / "one.parquet", tmp_path / "two.parquet"])
     assert len(table) == 4
     timing = make_timing_table(table).set_index("device")

@@ -1,5 +1,6 @@
 """Pictures of a fit: which stars they show, what they draw, and the files."""
 
+import logging
 from pathlib import Path
 
 import matplotlib.image
@@ -13,9 +14,10 @@ from ztfpsf.errors import InputError
 from ztfpsf.io import write_table
 from ztfpsf.plots import choice
 from ztfpsf.plots.chi2 import draw_chi2, find_medians
+from ztfpsf.plots.photometry import Cut, draw_densest
 from ztfpsf.plots.residuals import draw_residuals, stack
 from ztfpsf.plots.star_figure import choose, draw_star
-from ztfpsf.plots.style import make_text_figure, round_up, save, shorten, styled
+from ztfpsf.plots.style import draw_picture, make_text_figure, round_up, save, shorten, styled
 from ztfpsf.psf.drawn import Drawn, draw
 from ztfpsf.quality import STAR_COLUMNS, Bin, format_chi2, magnitude_bins, measured, usable
 
@@ -306,3 +308,22 @@ def test_unit_whose_images_all_failed(products: Products, tmp_path: Path) -> Non
     failed = products._replace(stars=stars, images=images, psf=tmp_path / "none.fits")
     for path in run(failed, tmp_path, "svg"):
         assert "all pixels are NaN" in path.read_text()
+
+
+def test_a_picture_that_cannot_be_drawn_says_why(tmp_path: Path, caplog) -> None:
+    """A colour scale that ends below its beginning; the tables of a rule must not end with it."""
+    cut = Cut("x", 3, 0, 0, np.zeros((5, 5)), np.ones((5, 5)), np.full((5, 5), -1.0))
+    path = tmp_path / "residual.svg"
+    with caplog.at_level(logging.WARNING, "ztfpsf"):
+        draw_picture(path, draw_densest, [cut], "unit")
+    assert "This picture cannot be drawn" in path.read_text()
+    assert "residual.svg: not drawn" in caplog.text
+    with pytest.raises(InputError, match=r"residual\.gif: pictures are"):
+        draw_picture(tmp_path / "residual.gif", draw_densest, [], "unit")
+
+
+@pytest.mark.parametrize("text", ["a$b$c.fits: no star", "in $HOME: no file", "$\\frac$ is odd"])
+def test_words_with_dollars_are_no_formulae(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "words.svg"
+    draw_picture(path, make_text_figure, text)
+    assert text in path.read_text()

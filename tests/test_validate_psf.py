@@ -113,6 +113,17 @@ def test_unit_whose_images_all_failed(products: Products, tmp_path: Path) -> Non
     assert SENTENCE[:40] in paths["report"].read_text()
 
 
+def test_reason_with_dollars(products: Products, tmp_path: Path) -> None:
+    """A path may hold what matplotlib takes for a formula."""
+    reason = "in/$a_{b$c.fits: no such file"
+    fits = pd.read_parquet(products.images).assign(status=reason)
+    images = tmp_path / "fit_images.parquet"
+    write_table(fits, images, make_provenance([], {}))
+    paths = run(products._replace(images=images), tmp_path, "svg")
+    assert reason in paths["picture"].read_text()
+    assert pd.read_parquet(paths["images"])["reason"].tolist() == [reason]
+
+
 def test_limits_are_checked_first(products: Products, tmp_path: Path) -> None:
     limits = SETTINGS["limits"] | {"max_fwhm_px": [5.0, 4.0]}
     with pytest.raises(InputError, match=r"limits\.max_fwhm_px"):

@@ -1,15 +1,17 @@
 """One row per image of a run: when and where it was taken, how good it is, or why it failed."""
 
-import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-from astropy.io import fits
 
+from ztfpsf.errors import InputError
+from ztfpsf.fits_files import damage_named
+from ztfpsf.io import make_again, open_product, read_json, read_table
 from ztfpsf.jobs import read_error
 from ztfpsf.names import QuadrantName, parse_quadrant
 from ztfpsf.quality import NOT_CONVERGED, OK, PIXEL_ARCSEC
@@ -37,9 +39,12 @@ VALIDATED = (
 )
 TEXTS = ("device", "verdict", "reason")
 Record = Mapping[str, Any]
+Found = TypeVar("Found")
+
+logger = logging.getLogger("ztfpsf")
 
 
-class Step(NamedTuple):
+class RuleStep(NamedTuple):
     """A rule that images go through; its paths are patterns, see `fill`."""
 
     rule: str
@@ -55,7 +60,7 @@ def fill(pattern: str, unit: str, image: QuadrantName) -> str:
 
 
 def make_image_table(
-    units: Mapping[str, Sequence[str]], steps: Sequence[Step], psf: str
+    units: Mapping[str, Sequence[str]], steps: Sequence[RuleStep], psf: str
 ) -> pd.DataFrame:
     """One row per image of `units` (names of the images by unit), in the order given.
 
@@ -64,16 +69,18 @@ def make_image_table(
     "". See the README for the columns.
     """
     # The images of a unit follow each other: few files are in use at a time.
-    records_of = lru_cache(maxsize=16)(read_records)
-    areas_of = lru_cache(maxsize=4)(read_noise_areas)
+    records_of = lru_cache(maxsize=16)(tell_damage(read_records))
+    areas_of = lru_cache(maxsize=4)(tell_damage(read_noise_areas))
     rows = []
     for unit, images in units.items():
         for image in images:
             name = parse_quadrant(image)
             records = {
-                step.rule: records_of(fill(step.product, unit, name)).get(image) for step in steps
+                step.rule: find_record(records_of(fill(step.product, unit, name), step.rule), image)
+                for step in steps
             }
-            area = areas_of(fill(psf, unit, name)).get(image, np.nan)
+            areas = areas_of(fill(psf, unit, name))
+            area = np.nan if isinstance(areas, InputError) else areas.get(image, np.nan)
             rows.append(
                 {"image": image, "unit": unit}
                 | describe_name(name)
@@ -83,13 +90,34 @@ def make_image_table(
     return pd.DataFrame(rows)
 
 
-def read_records(path: str) -> Mapping[str, Record]:
-    """Records of a file by image: a JSON record, a table, or the IMAGES of a stamps file."""
+def tell_damage(read: Callable[..., Found]) -> Callable[..., Found | InputError]:
+    """The same reader, but a damaged product is a value: it must not end the report of a run."""
+
+    def read_or_tell(*what: str) -> Found | InputError:
+        try:
+            return read(*what)
+        except InputError as error:
+            logger.warning("%s", error)
+            return error
+
+    return read_or_tell
+
+
+def find_record(records: Mapping[str, Record] | InputError, image: str) -> Record | None:
+    """What a product says of an image; of a damaged one, that it is."""
+    return {"status": str(records)} if isinstance(records, InputError) else records.get(image)
+
+
+def read_records(path: str, rule: str) -> Mapping[str, Record]:
+    """Records of a product by image: a JSON record, a table, or the IMAGES of a stamps file.
+
+    Raises InputError for a damaged product.
+    """
     if not Path(path).is_file():
         return {}
     if path.endswith(".json"):
-        return json.loads(Path(path).read_text())
-    table = read_image_table(path) if path.endswith(".fits") else pd.read_parquet(path)
+        return read_json(path, rule)
+    table = read_image_table(path) if path.endswith(".fits") else read_table(path, rule, ["image"])
     return table.set_index("image").to_dict("index")
 
 
@@ -97,14 +125,16 @@ def read_noise_areas(path: str) -> Mapping[str, float]:
     """Noise-equivalent area (px) of the PSF at the centre of each image of a PSF file.
 
     1 / sum P^2: the flux of a faint star has the noise of so many pixels (King 1983, PASP 95, 163).
+    Raises InputError for a damaged file.
     """
     if not Path(path).is_file():
         return {}
-    with fits.open(path) as hdus:
-        names, pictures = hdus["PSF"].data["image"], hdus["CENTRE"].data
+    names = ("PSF", "CENTRE")
+    with open_product(path, "fit_psf", names) as hdus, damage_named(path, make_again("fit_psf")):
+        images, pictures = hdus["PSF"].data["image"], hdus["CENTRE"].data
         return {
-            str(name): float(1.0 / np.sum(picture**2))
-            for name, picture in zip(names, pictures, strict=True)
+            str(image): float(1.0 / np.sum(picture**2))
+            for image, picture in zip(images, pictures, strict=True)
         }
 
 
@@ -121,7 +151,7 @@ def describe_name(image: QuadrantName) -> dict[str, Any]:
 
 
 def find_failure(
-    steps: Sequence[Step], unit: str, image: QuadrantName, records: Mapping[str, Record | None]
+    steps: Sequence[RuleStep], unit: str, image: QuadrantName, records: Mapping[str, Record | None]
 ) -> dict[str, str]:
     """`status`: ok, not converged, or why the image failed; `failed_rule`: in which rule, or ""."""
     status = OK
@@ -142,7 +172,7 @@ def find_failure(
     }
 
 
-def find_missing(steps: Sequence[Step], records: Mapping[str, Record | None]) -> list[Step]:
+def find_missing(steps: Sequence[RuleStep], records: Mapping[str, Record | None]) -> list[RuleStep]:
     """The steps after the last one that knows the image."""
     known = [k for k, step in enumerate(steps) if records[step.rule] is not None]
     return list(steps[known[-1] + 1 if known else 0 :])

@@ -1,8 +1,14 @@
 """How long the fits of a run took, by model, optimiser and device."""
 
+import logging
 from collections.abc import Sequence
 
 import pandas as pd
+
+from ztfpsf.errors import InputError
+from ztfpsf.io import read_table
+
+logger = logging.getLogger("ztfpsf")
 
 COLUMNS = (
     "image",
@@ -21,8 +27,16 @@ COLUMNS = (
 
 
 def make_fit_table(paths: Sequence[str]) -> pd.DataFrame:
-    """One row per image and fit, from the images tables of the rule fit_psf; failed ones NaN."""
-    tables = [pd.read_parquet(path).reindex(columns=COLUMNS) for path in paths]
+    """One row per image and fit, from the images tables of the rule fit_psf; failed ones NaN.
+
+    A damaged table is left out, and named in the log.
+    """
+    tables = []
+    for path in paths:
+        try:
+            tables.append(read_table(path, "fit_psf").reindex(columns=COLUMNS))
+        except InputError as error:
+            logger.warning("%s", error)
     table = pd.concat([pd.DataFrame(columns=COLUMNS), *tables], ignore_index=True)
     return table.astype(dict.fromkeys(COLUMNS[5:], float))
 
