@@ -29,7 +29,7 @@ rule make_master_bias:
 
 rule make_master_flat:
     input:
-        unpack(inputs_of_flat),
+        unpack(lambda wildcards: plan_flat(wildcards)[0]),
         frames=lambda wildcards: obtainable(frames_of_flat(wildcards)),
     output:
         flat="results/make_master_flat/{night}/ztfpsf_{night}_000000_{filtercode}_c{ccdid}_flat.fits",
@@ -39,9 +39,7 @@ rule make_master_flat:
         "../envs/cpu.yaml"
     params:
         frames=frames_of_flat,
-        missing=lambda wildcards: without_masters(
-            plan_flat, wildcards.night, wildcards.ccdid
-        )[1],
+        missing=lambda wildcards: plan_flat(wildcards)[1],
         detector=config["detector"],
         settings=settings("make_master_flat"),
         code=code_hash("make_master_flat.py"),
@@ -84,7 +82,8 @@ rule normalise_flats:
 
 rule calibrate_science:
     input:
-        unpack(inputs_of_science),
+        unpack(lambda wildcards: plan_science(wildcards)[0]),
+        raw=lambda wildcards: obtainable([raw_of_science(wildcards)]),
         ipac=ipac_products,
     output:
         sciimg=calibrated_images("sciimg"),
@@ -97,9 +96,7 @@ rule calibrate_science:
         "../envs/cpu.yaml"
     params:
         raw=raw_of_science,
-        missing=lambda wildcards: without_masters(
-            plan_science, wildcards.exposure, wildcards.ccdid
-        )[1],
+        missing=lambda wildcards: plan_science(wildcards)[1],
         detector=config["detector"],
         settings=settings("calibrate_science"),
         code=code_hash("calibrate_science.py"),

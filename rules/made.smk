@@ -1,7 +1,10 @@
-# What a run has made so far: the report tells of that, whatever failed, and begins nothing.
+# What a run has made so far, as the rules of report.smk need it.
 #
 # REQUIRED INPUTS: SHEET, FRAMES and FITS of common.smk, the rules
 # OUTPUTS: the functions that the rules of report.smk call
+from ztfpsf_workflow import products
+from ztfpsf_workflow.masters import KINDS, find_earlier
+
 MOST_PICTURED = 10
 # Rules whose products are those of images, in the order of the index.
 INDEXED = (
@@ -17,8 +20,9 @@ INDEXED = (
 FIRST_FIT = "{model}, {optimiser}".format(**FITS[0])
 
 
-def there(paths):
-    return [path for path in paths if os.path.exists(path)]
+def of_first_fit(pattern):
+    """The pattern of a product of the fit that the report shows; {unit} stays."""
+    return products.of_fit(pattern, FITS[0])
 
 
 def psf_of_first_fit(wildcards):
@@ -26,142 +30,84 @@ def psf_of_first_fit(wildcards):
     return of_first_fit(rules.fit_psf.output.psf)
 
 
-def of_first_fit(pattern):
-    """The pattern of a product of the fit that the report shows; {unit} stays."""
-    return pattern.replace("{model}", FITS[0]["model"]).replace(
-        "{optimiser}", FITS[0]["optimiser"]
-    )
-
-
 def made(pattern, fits=FITS[:1]):
     """Input function: one product of some fits of all units, as far as it is there."""
-    return lambda wildcards: there(
-        path
-        for fit in fits
-        for path in expand(pattern, unit=SHEET.units(config["unit"]), **fit)
+    return lambda wildcards: products.find_made(
+        pattern, fits, SHEET.units(config["unit"])
     )
 
 
 def images_of_units(wildcards):
     """Params function: names of the images of every unit."""
-    units = {}
-    for name in SHEET.names:
-        units.setdefault(parse_quadrant(name).unit(config["unit"]), []).append(name)
-    return units
+    return products.group_images(SHEET.names, config["unit"])
 
 
 def steps_of_images(wildcards):
     """Params function: rule, product and log of the steps that an image goes through."""
-    steps = [
-        ("select_stars", "counts"),
-        ("cut_stamps", "stamps"),
-        ("fit_psf", "images"),
-        ("validate_psf", "images"),
-    ]
-    steps = [(name, getattr(rules, name), product) for name, product in steps]
+    steps = {
+        "select_stars": "counts",
+        "cut_stamps": "stamps",
+        "fit_psf": "images",
+        "validate_psf": "images",
+    }
     if FRAMES.science:
-        steps.insert(0, ("calibrate_science", rules.calibrate_science, "status"))
+        steps = {"calibrate_science": "status", **steps}
     return [
-        [
-            name,
-            of_first_fit(getattr(one.output, product)),
-            of_first_fit(one.log[0]),
-        ]
-        for name, one, product in steps
+        [name, of_first_fit(one.output[product]), of_first_fit(one.log[0])]
+        for name, product in steps.items()
+        for one in [getattr(rules, name)]
     ]
 
 
 def products_of_images(wildcards):
     """Params function: rule, name, model, optimiser and pattern of all that can be made of an image."""
-    stem = "results/calibrate_science/{exposure}/{image}"
-    products = [
-        ["calibrate_science", kind, "", "", f"{stem}_{kind}.fits"]
-        for kind in ("sciimg", "varimg", "mskimg")
-    ]
-    for name in INDEXED:
-        for product, path in getattr(rules, name).output.items():
-            fits = FITS if "{model}" in path else [{"model": "", "optimiser": ""}]
-            for fit in fits:
-                pattern = path.replace("{model}", fit["model"])
-                pattern = pattern.replace("{optimiser}", fit["optimiser"])
-                products.append([name, product, *fit.values(), pattern])
-    return products
+    outputs = {name: dict(getattr(rules, name).output.items()) for name in INDEXED}
+    return products.list_products(outputs, FITS)
 
 
 def digest_of_products(wildcards):
     """Params function: changes when a file is made or removed."""
-    files = sorted(
-        f"{folder}/{file}"
-        for name in (*INDEXED, "calibrate_science")
-        for folder, _, files in os.walk(f"results/{name}")
-        for file in files
-    )
-    return sha256("\n".join(files).encode()).hexdigest()[:12]
+    return products.digest_files((*INDEXED, "calibrate_science"))
 
 
 # --- masters ---
 
 
-def masters_made(kind, nights, filtercode):
-    """Paths of the masters of the CCDs of a night or period, by CCD."""
-    paths = {
-        ccdid: master_path(kind, nights, filtercode, f"{ccdid:02d}")
-        for ccdid in range(1, 17)
-    }
-    return {ccdid: path for ccdid, path in paths.items() if os.path.exists(path)}
-
-
 @cache
 def nights_made():
-    """Nights and periods with masters: kind, night and filter, in the order of time."""
-    names = {(kind, night, light) for kind, night, light, _ in FRAMES.calibration}
-    names |= {
-        (kind, period, light)
-        for kind, _, light in names
-        for period in config["make_period_master"]["periods"]
-    }
-    return sorted(name for name in names if masters_made(*name))
+    return masters().nights_made()
 
 
-def kind_letter(wildcards):
-    return next(letter for letter, kind in KINDS.items() if kind == wildcards.kind)
+def masters_on_focal_plane(wildcards):
+    """Masters that are there, by CCD."""
+    kind = kind_letter(wildcards.kind)
+    return masters().made(kind, wildcards.nights, wildcards.filtercode)
 
 
 def masters_of_focal_plane(wildcards):
     """Input function: masters that are there, and the normalisation of flats."""
-    kind = kind_letter(wildcards)
-    inputs = {
-        "masters": [
-            *masters_made(kind, wildcards.nights, wildcards.filtercode).values()
-        ]
-    }
-    focal_plane = rules.normalise_flats.output[0].format(**wildcards)
-    if kind == "f" and os.path.exists(focal_plane):
-        inputs["focal_plane"] = focal_plane
-    return inputs
+    inputs_made = {"masters": [*masters_on_focal_plane(wildcards).values()]}
+    focal_plane = masters().focal_plane(wildcards.nights, wildcards.filtercode)
+    if wildcards.kind == "flat" and os.path.exists(focal_plane):
+        inputs_made["focal_plane"] = focal_plane
+    return inputs_made
 
 
 def earlier_binned(wildcards):
     """Binned masters of the last night before, of this run or another: its name and file, or ""."""
-    name = f"{wildcards.filtercode}_{wildcards.kind}.fits"
+    wanted = kind_letter(wildcards.kind), wildcards.filtercode
+    binned = rules.bin_masters.output.binned
     found = {
-        nights: rules.bin_masters.output.binned.format(
-            **{**wildcards, "nights": nights}
-        )
+        nights: binned.format(**{**wildcards, "nights": nights})
         for kind, nights, light in nights_made()
-        if (kind, light) == (kind_letter(wildcards), wildcards.filtercode)
+        if (kind, light) == wanted
     }
     if config["report"]["earlier_results"]:
         folder = Path(config["report"]["earlier_results"]) / "bin_masters"
+        name = f"{wildcards.filtercode}_{wildcards.kind}.fits"
         for path in folder.glob(f"*/ztfpsf_*_000000_{name}"):
             found.setdefault(path.parent.name, str(path))
-    # A night is compared with nights, a period with periods.
-    earlier = [
-        (nights, path)
-        for nights, path in found.items()
-        if nights < wildcards.nights and len(nights) == len(wildcards.nights)
-    ]
-    return max(earlier, default=("", ""))
+    return find_earlier(found, wildcards.nights)
 
 
 def earlier_night(wildcards):
@@ -200,12 +146,10 @@ def pictured_units():
 
 def pictures_of_units():
     """Pictures of single units that are there, with what the report says of them."""
+    drawn = rules.plot_psf.output
     shown = {
         "loss": rules.compare_fits.output.loss,
-        **{
-            name: rules.plot_psf.output[name]
-            for name in ("psf", "residuals", "chi2", "star")
-        },
+        **{name: drawn[name] for name in ("psf", "residuals", "chi2", "star")},
         "validation": rules.validate_psf.output.picture,
         "photometry": rules.measure_photometry.output.residual,
     }

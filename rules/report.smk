@@ -96,11 +96,7 @@ rule bin_masters:
     conda:
         "../envs/cpu.yaml"
     params:
-        ccdids=lambda wildcards: [
-            *masters_made(
-                kind_letter(wildcards), wildcards.nights, wildcards.filtercode
-            )
-        ],
+        ccdids=lambda wildcards: [*masters_on_focal_plane(wildcards)],
         code=code_hash("bin_masters.py"),
     script:
         "../scripts/bin_masters.py"
@@ -153,6 +149,6 @@ rule report:
     input:
         rules.plot_run.output,
         rules.index_products.output,
-        lambda wildcards: there([rules.time_fits.output.picture]),
+        lambda wildcards: products.there([rules.time_fits.output.picture]),
         pictures_of_masters,
         [*pictures_of_units()],

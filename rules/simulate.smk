@@ -19,7 +19,7 @@ rule simulate_raw:
     threads: 2
     params:
         linearity=untracked(
-            str(find_beside(config["simulate_raw"]["linearity_tables"] or ""))
+            inputs.find_beside(config["simulate_raw"]["linearity_tables"] or "", BASE)
         ),
         tables=config["simulate_raw"]["linearity_tables"],
         settings=settings("simulate_raw", "linearity_tables"),

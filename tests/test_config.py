@@ -2,23 +2,25 @@
 
 import dataclasses
 import importlib
+import math
 import runpy
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from ztfpsf.errors import InputError
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.psf.image import Clipping
 from ztfpsf.stars.selection import Criteria
+from ztfpsf_workflow.configuration import check_schema, read_configuration, to_number
+from ztfpsf_workflow.contradictions import list_plugins
+from ztfpsf_workflow.wording import MUST
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
 CONFIG = (ROOT / "config" / "config.yaml").read_text()
-LoadCommon = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -29,19 +31,8 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return base
 
 
-@pytest.fixture
-def load_common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadCommon:
-    """Run rules/common.smk, which is plain Python, with a changed configuration."""
-    monkeypatch.chdir(tmp_path)
-
-    def load(changes: dict[str, Any]) -> dict[str, Any]:
-        given = {
-            "workflow": SimpleNamespace(basedir=str(ROOT)),
-            "config": merge(yaml.safe_load(CONFIG), changes),
-        }
-        return runpy.run_path(str(ROOT / "rules" / "common.smk"), given)
-
-    return load
+def read(changes: dict[str, Any]) -> dict[str, Any]:
+    return read_configuration(merge(yaml.safe_load(CONFIG), changes), ROOT)
 
 
 def blocks(schema: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,10 +51,10 @@ def test_schema_is_strict_and_described() -> None:
             assert part["description"].endswith("."), name
 
 
-def test_errors_of_every_keyword_are_worded(load_common: LoadCommon) -> None:
+def test_errors_of_every_keyword_are_worded() -> None:
     silent = {"description", "properties", "items", "additionalProperties", "$schema"}
     keywords = {keyword for block in blocks(SCHEMA) for keyword in block} - silent
-    assert keywords <= set(load_common({})["MUST"])
+    assert keywords <= set(MUST)
 
 
 def test_keys_with_a_unit_say_it() -> None:
@@ -83,11 +74,9 @@ def test_keys_with_a_unit_say_it() -> None:
 @pytest.mark.parametrize(
     ("overlay", "n_fits"), [("config", 1), ("minimal", 2), ("compare", 6), ("simulation", 1)]
 )
-def test_shipped_configurations_are_valid(
-    load_common: LoadCommon, overlay: str, n_fits: int
-) -> None:
+def test_shipped_configurations_are_valid(overlay: str, n_fits: int) -> None:
     changes = yaml.safe_load((ROOT / "config" / f"{overlay}.yaml").read_text())
-    assert len(load_common(changes)["FITS"]) == n_fits
+    assert len(read(changes)["compare_fits"]["fits"]) == n_fits
 
 
 def test_readme_has_the_table_of_all_keys() -> None:
@@ -105,7 +94,10 @@ def test_readme_has_the_table_of_all_keys() -> None:
         ({"cut_stamps": {"size_px": 24}}, "'cut_stamps.size_px' is 24; it must be odd"),
         ({"cut_stamps": None}, "key 'cut_stamps' is None; it must be a block of keys"),
         ({"max_failed_fraction": 2}, "'max_failed_fraction' is 2; it must be at most 1"),
-        ({"fit_psf": {"degree": "two"}}, "'fit_psf.degree' is 'two'; it must be an integer ("),
+        (
+            {"fit_psf": {"degree": "two"}},
+            "'fit_psf.degree' is 'two'; it must be an integer of at most 15 digits (",
+        ),
         ({"data_root": 3}, "key 'data_root' is 3; it must be a text or null ("),
         (
             {"compare_fits": {"fits": [{"model": "moffat"}]}},
@@ -124,24 +116,80 @@ def test_readme_has_the_table_of_all_keys() -> None:
             {"catalogue": {"kind": "gaia_dr3_healpix", "path": "lost"}},
             "key 'catalogue.path': there is no directory 'lost'; write that of the shards of",
         ),
-        ({"images": "none.csv"}, "none.csv: no such image sheet"),
+        (
+            {"time_fits": {"model": "mofat"}},
+            "there is no PSF model 'mofat' (did you mean 'moffat'?); take one of ",
+        ),
+        ({7: "ccd"}, "there is no key '7'; the top level has images, data_root, "),
+        ({"cut_stamps": {7: 17}}, "there is no key 'cut_stamps.7'; cut_stamps has size_px."),
+        ({"fit_psf": {"degree": 2.5}}, "'fit_psf.degree' is 2.5; it must be an integer of at"),
+        ({"fit_psf": {"degree": 1e300}}, "'fit_psf.degree' is 1e+300; it must be an integer of at"),
+        ({"fit_psf": {"degree": 10**80}}, f"is {str(10**80)[:60]}...; it must be an integer of at"),
+        ({"fit_psf": {"degree": "1e400"}}, "'fit_psf.degree' is '1e400'; it must be an integer"),
+        ({"max_failed_fraction": math.nan}, "'max_failed_fraction' is nan; it must be a finite"),
+        ({"max_failed_fraction": ".nan"}, "'max_failed_fraction' is '.nan'; it must be a finite"),
+        ({"select_stars": {"magnitude_min_mag": "nan"}}, "is nan; it must be a finite number ("),
+        ({"select_stars": {"isolation_arcsec": math.inf}}, "is inf; it must be a finite number ("),
+        (
+            {"select_stars": {"magnitude_min_mag": 18, "magnitude_max_mag": 14}},
+            "'select_stars.magnitude_min_mag' is 18; it must be less than "
+            "'select_stars.magnitude_max_mag', which is 14.",
+        ),
+        ({"select_stars": {"magnitude_max_mag": 14.0}}, "must be less than 'select_stars.magn"),
+        (
+            {"detector": {"overscan": {"first_column": 30, "stop_column": 25}}},
+            "'detector.overscan.first_column' is 30; it must be less than 'detector.overscan.stop",
+        ),
+        (
+            {"make_master_flat": {"response": {"low": 1.3}}},
+            "'make_master_flat.response.low' is 1.3; it must be less than ",
+        ),
+        (
+            {"make_period_master": {"periods": ["20200930-20200901"]}},
+            "'make_period_master.periods' has '20200930-20200901'; write the first night before",
+        ),
+        (
+            {"make_period_master": {"periods": ["20200901-20200931"]}},
+            "'make_period_master.periods': '20200931' is not a night; expected a UT day of the form 2020",
+        ),
+        ({"simulate_raw": {"night": "20200230"}}, "'simulate_raw.night': '20200230' is not a nig"),
+        (
+            {"validate_psf": {"limits": {"max_misfit": [0.1, 0.02]}}},
+            "'validate_psf.limits.max_misfit' is [0.1, 0.02]; its second number must not be strict",
+        ),
+        (
+            {"validate_psf": {"limits": {"min_fwhm_px": [0.9, 1.2]}}},
+            "'validate_psf.limits.min_fwhm_px' is [0.9, 1.2]; its second number must not be strict",
+        ),
+        (
+            {"images": "https://example.org/images.csv"},
+            "'images' is the URL 'https://example.org/images.csv'; fetch it, and give the path",
+        ),
+        ({"catalogue": {"kind": "table", "path": "s3://a/b"}}, "'catalogue.path' is the URL "),
     ],
 )
-def test_mistake_ends_with_one_sentence(
-    load_common: LoadCommon, changes: dict[str, Any], sentence: str
+def test_mistake_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], sentence: str
 ) -> None:
-    with pytest.raises(SystemExit) as end:
-        load_common(changes)
-    text = str(end.value)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as told:
+        read(changes)
+    text = str(told.value)
     assert sentence in text
-    assert text.startswith("Error: ")
     assert text.endswith(".")
     assert "\n" not in text
 
 
-def test_strings_are_numbers_where_the_schema_asks(load_common: LoadCommon) -> None:
-    """As --config 'cut_stamps={size_px: 17}' gives them, and YAML 1e-9."""
-    config = load_common(
+def test_limits_may_be_equal() -> None:
+    limits = {"max_misfit": [0.1, 0.1], "min_fwhm_px": [1.2, 1.2]}
+    assert read({"validate_psf": {"limits": limits}})["validate_psf"]["limits"].items() >= (
+        limits.items()
+    )
+
+
+def test_texts_are_numbers_where_the_schema_asks() -> None:
+    """As --config "cut_stamps={size_px: 17}" gives them, and YAML 1e-9; 1.0 is an integer."""
+    config = read(
         {
             "data_root": "null",
             "select_stars": {
@@ -150,14 +198,15 @@ def test_strings_are_numbers_where_the_schema_asks(load_common: LoadCommon) -> N
                 "neighbour_magnitude_difference_mag": "null",
             },
             "cut_stamps": {"size_px": "17"},
-            "fit_psf": {"optimisers": {"scipy": {"tol": "1e-9", "method": "CG"}}},
+            "fit_psf": {"degree": 1.0, "optimisers": {"scipy": {"tol": "1e-9", "method": "CG"}}},
         }
-    )["config"]
+    )
     assert config["data_root"] is None
     assert config["select_stars"]["bad_mask_bits"] == [0, 12]
     assert config["select_stars"]["isolation_arcsec"] == 20
     assert config["select_stars"]["neighbour_magnitude_difference_mag"] is None
     assert config["cut_stamps"]["size_px"] == 17
+    assert (config["fit_psf"]["degree"], type(config["fit_psf"]["degree"])) == (1, int)
     assert config["fit_psf"]["optimisers"]["scipy"] == {"method": "CG", "niter": 500, "tol": 1e-9}
 
 
@@ -173,31 +222,22 @@ def test_strings_are_numbers_where_the_schema_asks(load_common: LoadCommon) -> N
         ("17", "string", "17"),
     ],
 )
-def test_one_string(load_common: LoadCommon, text: str, kinds: Any, value: Any) -> None:
-    converted = load_common({})["to_number"](text, kinds)
+def test_one_text(text: str, kinds: Any, value: Any) -> None:
+    converted = to_number(text, kinds)
     assert converted == value
     assert type(converted) is type(value)
 
 
-def test_missing_key_is_named(load_common: LoadCommon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_key_is_named() -> None:
     broken = yaml.safe_load(CONFIG)
     del broken["select_stars"]["edge_px"]
-    monkeypatch.setitem(globals(), "CONFIG", yaml.safe_dump(broken))
-    with pytest.raises(SystemExit, match=r"key 'select_stars\.edge_px' is missing"):
-        load_common({})
+    with pytest.raises(InputError, match=r"key 'select_stars\.edge_px' is missing"):
+        check_schema(broken, SCHEMA)
 
 
-def test_images_without_a_table_are_named(load_common: LoadCommon) -> None:
-    common = load_common({"catalogue": {"kind": "table"}})
-    unit = common["SHEET"].names[0]
-    with pytest.raises(SystemExit, match=f"no catalogue for '{unit}'"):
-        common["unit_images"](unit)
-
-
-def test_options_of_every_optimiser(load_common: LoadCommon) -> None:
-    common = load_common({})
-    configured = common["config"]["fit_psf"]["optimisers"]
-    assert set(configured) == set(common["OPTIMISERS"])
+def test_options_of_every_optimiser() -> None:
+    configured = yaml.safe_load(CONFIG)["fit_psf"]["optimisers"]
+    assert sorted(configured) == list_plugins(ROOT / "scripts" / "ztfpsf", "optimisers")
     for name, options in configured.items():
         module = importlib.import_module(f"ztfpsf.psf.optimisers.{name}")
         assert options == module.Options()._asdict(), name
@@ -215,11 +255,3 @@ def test_criteria_of_the_selection() -> None:
 def test_settings_of_the_photometry() -> None:
     fields = {field.name for field in dataclasses.fields(PhotometrySettings)}
     assert fields == set(SCHEMA["properties"]["measure_photometry"]["properties"])
-
-
-def test_imports_are_followed(load_common: LoadCommon) -> None:
-    common = load_common({})
-    package = ROOT / "scripts" / "ztfpsf"
-    found = common["imported_modules"](package / "sheet.py")
-    names = ("__init__.py", "errors.py", "listing.py", "names.py", "sheet_parquet.py")
-    assert found == {package / name for name in names}

@@ -1,8 +1,6 @@
 """What every job does around its work: log, fail with one sentence, go on past bad images."""
 
 import logging
-import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,24 +47,6 @@ def read_error(path_to_log: str | Path) -> str:
         return lines[-1]
     errors = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
     return errors[-1] if errors else ""
-
-
-def describe_failures(paths_to_logs: Iterable[str | Path]) -> list[str]:
-    """Two lines for each job of a run that failed for good: rule, image and reason; its log.
-
-    `paths_to_logs`: Snakemake's own logs of the run.
-    """
-    text = "".join(Path(path).read_text(errors="replace") for path in paths_to_logs)
-    told = []
-    for block in re.split("^Error in rule ", text, flags=re.M)[1:]:
-        log = re.search(r"^    log: ([^,\s]+)", block, re.M)
-        outputs = re.search("^    output: (.*)$", block, re.M)
-        # A job that was tried again may have ended well.
-        if log and not (outputs and any(map(os.path.exists, outputs[1].split(", ")))):
-            reason = read_error(log[1]) or "ended without a word: killed, or see above."
-            rule, image = block.partition(":")[0], Path(log[1]).stem
-            told.append(f"{rule} of {image} failed: {reason}\n    log: {log[1]}")
-    return list(dict.fromkeys(told))
 
 
 def for_each_image(
