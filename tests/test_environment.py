@@ -98,7 +98,8 @@ def test_dependencies_are_what_the_scripts_import() -> None:
 def imported_packages() -> set[str]:
     """Distributions that the scripts and the package import, beside the standard library."""
     modules = set()
-    for file in (ROOT / "scripts").rglob("*.py"):
+    scripts = ROOT / "scripts"
+    for file in (*scripts.glob("*.py"), *(scripts / "ztfpsf").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 modules |= {alias.name.split(".")[0] for alias in node.names}
