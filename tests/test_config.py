@@ -150,7 +150,7 @@ def test_readme_has_the_table_of_all_keys() -> None:
         ),
         (
             {"make_period_master": {"periods": ["20200901-20200931"]}},
-            "'make_period_master.periods': '20200931' is not a night; expected a UT day of the form 2020",
+            "'make_period_master.periods': '20200931' is not a night; expected a UT day",
         ),
         ({"simulate_raw": {"night": "20200230"}}, "'simulate_raw.night': '20200230' is not a nig"),
         (
