@@ -1,11 +1,17 @@
 """What every job does around its work."""
 
 import logging
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from ztfpsf.errors import InputError
-from ztfpsf.jobs import for_each_image, job, read_error
+from ztfpsf.jobs import describe_death, for_each_image, job, read_error
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def fail(image):
@@ -16,13 +22,43 @@ def fail_b(image):
     return fail(image) if image == "b" else image
 
 
-def test_sentence_of_a_single_image_is_logged_once(tmp_path, capsys):
+def crash(image):
+    return {}[image]
+
+
+def test_sentence_of_a_single_image_is_told_once(tmp_path, capsys):
     path = tmp_path / "logs" / "a.log"
     with pytest.raises(SystemExit), job(path):
         for_each_image(["a"], fail, 0.5)
     assert path.read_text().count("a is bad.") == 1
-    assert " ERROR a is bad." in path.read_text()
-    assert capsys.readouterr().err == path.read_text()
+    assert read_error(path) == "a is bad."
+    assert capsys.readouterr().err.endswith(" ERROR a is bad.\n")
+
+
+@pytest.mark.parametrize("max_failed_fraction", [0.0, 1.0])
+def test_unexpected_error_is_a_sentence_whose_traceback_is_in_the_log(
+    tmp_path, capsys, max_failed_fraction
+):
+    path = tmp_path / "a.log"
+    with suppress(SystemExit), job(path):
+        for_each_image(["a"], crash, max_failed_fraction)
+    sentence = (
+        "a: an error that ztfpsf does not expect (KeyError: 'a'); its log has the traceback: "
+        "please report it."
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f" {'WARNING' if max_failed_fraction else 'ERROR'} {sentence}")
+    log = path.read_text()
+    assert log.count(sentence) == 1
+    assert "in crash\n" in log
+    assert "KeyError: 'a'\n" in log
+    assert read_error(path) == ("" if max_failed_fraction else sentence)
+
+
+def test_other_images_go_on_past_an_unexpected_error():
+    results, failures = for_each_image("abc", lambda image: 1 / (image != "b"), 0.5)
+    assert results == {"a": 1.0, "c": 1.0}
+    assert failures["b"].startswith("b: an error that ztfpsf does not expect (ZeroDivisionError: ")
 
 
 def test_failed_image_of_many_is_a_warning(caplog):
@@ -44,17 +80,51 @@ def test_single_image_may_fail(caplog):
     assert caplog.messages == ["a is bad."]
 
 
-def test_unexpected_error_is_in_the_log(tmp_path):
+def test_unexpected_error_of_a_job_is_a_sentence(tmp_path, capsys):
     path = tmp_path / "a.log"
-    with pytest.raises(ZeroDivisionError), job(path):
+    with pytest.raises(SystemExit), job(path):
         _ = 1 / 0
+    sentence = "an error that ztfpsf does not expect (ZeroDivisionError: division by zero); "
+    assert read_error(path).startswith(sentence)
     assert path.read_text().splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert "Traceback" not in capsys.readouterr().err
 
 
-def test_error_of_a_log_is_its_last(tmp_path: Path) -> None:
+def test_error_of_a_log_is_its_last(tmp_path):
     log = tmp_path / "one.log"
     assert read_error(log) == ""
-    log.write_text("10:00 ERROR first\n10:01 ERROR second\n")
+    log.write_text("10:00 ERROR first\n10:01 ERROR second\nTraceback (most recent call last):\n")
     assert read_error(log) == "second"
-    log.write_text("Traceback (most recent call last):\n  a line\nKeyError: 'x'\n")
-    assert read_error(log) == "KeyError: 'x'"
+
+
+KILLED = """
+import os, signal, sys
+from ztfpsf.jobs import for_each_image, job
+
+def work(image):
+    if image == "b":
+        os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+
+with job(sys.argv[1]):
+    for_each_image(["a", "b", "c"], work, 1.0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "death"),
+    [
+        ("SIGSEGV", "ended without a word in the work on b, by a crash (Segmentation fault)"),
+        ("SIGKILL", "ended without a word in the work on b"),
+        ("SIGCONT", "ended without a word"),
+    ],
+)
+def test_process_that_dies_is_named_with_its_image(tmp_path, name, death):
+    """By C code, by the kernel for want of memory; and after the work on all images."""
+    log = tmp_path / "one.log"
+    command = [sys.executable, "-c", KILLED, log, name]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment)
+    assert done.returncode < 0
+    assert read_error(log) == ""
+    assert describe_death(log) == death

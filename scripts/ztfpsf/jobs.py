@@ -1,12 +1,17 @@
-"""What every job does around its work: log, fail with one sentence, go on past bad images."""
+"""What every job does around its work: log, fail with one sentence, go on past bad images.
 
+Here, and nowhere else, an exception that nobody foresaw becomes a sentence: the user reads that,
+the log holds the traceback.
+"""
+
+import faulthandler
 import logging
+import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from ztfpsf.errors import InputError
 
@@ -14,39 +19,110 @@ logger = logging.getLogger("ztfpsf")
 Result = TypeVar("Result")
 Row = TypeVar("Row")
 
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+# What the log says before and after the work on each image; a job that was killed says no more.
+_BEGINS, _DONE = "begins ", "no image in work"
+_ENTRY = re.compile(r"[\d :,-]+ (?P<level>[A-Z]+) (?P<message>.*)")
+_CRASH = re.compile(r"Fatal Python error: (?P<what>.*)")
+
+
+class _UnexpectedError(InputError):
+    """The sentence about an exception that nobody foresaw, which is its cause."""
+
 
 @contextmanager
 def job(path_to_log: str | Path) -> Iterator[None]:
-    """Log to a file and to stderr; bad input ends the process with one sentence, no traceback."""
+    """Log to a file and to stderr; an error ends the process with one sentence on stderr."""
     Path(path_to_log).parent.mkdir(parents=True, exist_ok=True)
-    logger.setLevel(logging.INFO)
-    handlers = [logging.FileHandler(path_to_log, mode="w"), logging.StreamHandler(sys.stderr)]
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
+    with open(path_to_log, "w", encoding="utf-8") as file:
+        handlers = _make_handlers(file)
+        logger.setLevel(logging.DEBUG)
+        for handler in handlers:
+            logger.addHandler(handler)
+        try:
+            with _one_sentence(""), _told_of_crashes(file):
+                yield
+        except InputError as error:
+            logger.error("%s", error, exc_info=_cause(error))
+            raise SystemExit(1) from None
+        finally:
+            for handler in handlers:
+                logger.removeHandler(handler)
+
+
+def _make_handlers(file: TextIO) -> list[logging.Handler]:
+    to_file, to_user = logging.StreamHandler(file), logging.StreamHandler(sys.stderr)
+    to_file.setFormatter(logging.Formatter(_FORMAT))
+    to_user.setFormatter(_SentenceFormatter(_FORMAT))
+    to_user.setLevel(logging.INFO)
+    return [to_file, to_user]
+
+
+class _SentenceFormatter(logging.Formatter):
+    """Messages without tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
+        return super().format(plain)
+
+
+@contextmanager
+def _told_of_crashes(file: TextIO) -> Iterator[None]:
+    """Where C code crashed goes into the log, unless something else sees to that."""
+    if faulthandler.is_enabled():
+        yield
+        return
+    faulthandler.enable(file)
     try:
         yield
-    except InputError as error:
-        logger.error("%s", error)
-        raise SystemExit(1) from None
     finally:
-        # Python shows the traceback of an unexpected error on stderr; the log needs it, too.
-        error = sys.exception()
-        if error is not None and not isinstance(error, SystemExit):
-            handlers[0].stream.write("".join(traceback.format_exception(error)))
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
+        faulthandler.disable()
+
+
+@contextmanager
+def _one_sentence(what: str) -> Iterator[None]:
+    """Make any exception an InputError; `what` was in work."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        kind, lines = type(error).__name__, str(error).splitlines()
+        said = f"{kind}: {lines[0].rstrip('.')}" if lines else kind
+        raise _UnexpectedError(
+            f"{what}{': ' if what else ''}an error that ztfpsf does not expect ({said}); its log "
+            "has the traceback: please report it."
+        ) from error
+
+
+def _cause(error: InputError) -> BaseException | None:
+    return error.__cause__ if isinstance(error, _UnexpectedError) else None
 
 
 def read_error(path_to_log: str | Path) -> str:
     """The sentence that a job ended with, from its log; "" if it says none, or is not there."""
-    path = Path(path_to_log)
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    if "Traceback (most recent call last):" in lines:
-        return lines[-1]
-    errors = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
+    errors = [message for level, message in _read_entries(path_to_log) if level == "ERROR"]
     return errors[-1] if errors else ""
+
+
+def describe_death(path_to_log: str | Path) -> str:
+    """How a job ended that left no sentence, and on which image it worked; from its log."""
+    begun = [message for level, message in _read_entries(path_to_log) if level == "DEBUG"]
+    in_work = bool(begun) and begun[-1] != _DONE
+    where = f" in the work on {begun[-1].removeprefix(_BEGINS)}" if in_work else ""
+    crash = next(filter(None, map(_CRASH.match, _read_lines(path_to_log))), None)
+    return f"ended without a word{where}" + (f", by a crash ({crash['what']})" if crash else "")
+
+
+def _read_entries(path_to_log: str | Path) -> list[tuple[str, str]]:
+    """Level and message of the entries of a log."""
+    matches = map(_ENTRY.fullmatch, _read_lines(path_to_log))
+    return [(match["level"], match["message"]) for match in matches if match]
+
+
+def _read_lines(path_to_log: str | Path) -> list[str]:
+    path = Path(path_to_log)
+    return path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
 
 
 def for_each_image(
@@ -54,7 +130,7 @@ def for_each_image(
     work: Callable[[str], Result],
     max_failed_fraction: float,
 ) -> tuple[dict[str, Result], dict[str, str]]:
-    """Call `work(image)` for every image; an InputError fails that image only.
+    """Call `work(image)` for every image; an error fails that image only.
 
     Returns the results and the error sentences, both by image name. Raises InputError when more
     than `max_failed_fraction` of the images failed; that of the image if it is the only one.
@@ -63,13 +139,16 @@ def for_each_image(
     results: dict[str, Any] = {}
     failures: dict[str, str] = {}
     for name in names:
+        logger.debug("%s%s", _BEGINS, name)
         try:
-            results[name] = work(name)
+            with _one_sentence(name):
+                results[name] = work(name)
         except InputError as error:
             if len(names) == 1 and max_failed_fraction < 1:
                 raise
             failures[name] = str(error)
-            logger.warning("%s", error)
+            logger.warning("%s", error, exc_info=_cause(error))
+    logger.debug(_DONE)
     check_failures(failures, len(names), max_failed_fraction)
     return results, failures
 

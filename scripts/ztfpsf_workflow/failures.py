@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ztfpsf.errors import InputError
-from ztfpsf.jobs import read_error
+from ztfpsf.jobs import describe_death, read_error
 
 
 @contextmanager
@@ -32,7 +32,8 @@ def describe_failures(paths_to_logs: Iterable[str | Path]) -> list[str]:
         outputs = re.search("^    output: (.*)$", block, re.M)
         # A job that was tried again may have ended well.
         if log and not (outputs and any(map(os.path.exists, outputs[1].split(", ")))):
-            reason = read_error(log[1]) or "ended without a word: killed, or see above."
+            death = f"{describe_death(log[1])}: killed, or see above."
+            reason = read_error(log[1]) or death
             rule, image = block.partition(":")[0], Path(log[1]).stem
             told.append(f"{rule} of {image} failed: {reason}\n    log: {log[1]}")
     return list(dict.fromkeys(told))

@@ -12,7 +12,7 @@ import pandas as pd
 from ztfpsf.errors import InputError
 from ztfpsf.fits_files import damage_named
 from ztfpsf.io import make_again, open_product, read_json, read_table
-from ztfpsf.jobs import read_error
+from ztfpsf.jobs import describe_death, read_error
 from ztfpsf.names import QuadrantName, parse_quadrant
 from ztfpsf.quality import NOT_CONVERGED, OK, PIXEL_ARCSEC
 from ztfpsf.stamps import read_image_table
@@ -182,7 +182,8 @@ def explain_silence(path_to_log: str) -> str:
     """Why there is no product, when the log does not say it."""
     if not Path(path_to_log).is_file():
         return "has not run"
-    return f"ended without a word, for want of memory or time, or is running; see {path_to_log}"
+    death = describe_death(path_to_log)
+    return f"{death}, for want of memory or time, or is running; see {path_to_log}"
 
 
 def describe(records: Mapping[str, Record | None], noise_area_px: float) -> dict[str, Any]:
