@@ -76,7 +76,7 @@ def test_bad_images_get_a_verdict_where_failures_are_allowed(finished) -> None:
         (TRUNCATED, "not a complete FITS file"),
         (BLANK, "_q2_sciimg.fits"),
         (SATURATED, "_q4"),
-        (LOST, "lost_sciimg.fits: no such file; correct its path in the image sheet."),
+        (LOST, "lost_sciimg.fits: no such file; correct its path."),
     ],
 )
 def test_bad_image_fails_alone_with_its_name(finished, image, sentence) -> None:
