@@ -6,7 +6,7 @@ what was looked for.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,10 @@ KIND_NAMES = {"o": "object", "b": "bias", "f": "flat", "d": "dark"}
 # Rows read to judge a frame before all of it is read: places along the quadrant, rows at each.
 SAMPLE_PLACES = 16
 SAMPLE_ROWS = 2
+# Every so many columns of the sample give the first guess of the noise, to 2 %.
+FIRST_STEP = 32
+# A sample this far below the overscan, in read noise: the overscan is not that of the pixels.
+MAX_BELOW_OVERSCAN = 10.0
 
 
 class Wanted(NamedTuple):
@@ -107,14 +111,22 @@ def sample_slices(ny: int) -> Iterator[tuple[int, int]]:
 def sample(quadrant: RawQuadrant) -> np.ndarray:
     """Corrected pixels of the sample rows, (n_rows, nx) float32 ADU.
 
-    Raises InputError when the raw pixels cannot be a signal: not finite, saturated, constant.
+    Raises InputError when the pixels cannot be a signal: not finite, saturated, constant, or
+    below the overscan.
     """
     ranges = list(sample_slices(quadrant.frame.shape[0]))
     raw = [quadrant.raw_rows(*limits) for limits in ranges]
     if complaint := complain_about(np.concatenate(raw), quadrant):
         raise InputError(f"{quadrant.frame.path}, quadrant {quadrant.qid}: {complaint}.")
-    rows = (quadrant.correct(part, first) for part, (first, _) in zip(raw, ranges, strict=True))
-    return np.concatenate(list(rows))
+    rows = [quadrant.correct(part, first) for part, (first, _) in zip(raw, ranges, strict=True)]
+    corrected = np.concatenate(rows)
+    level = float(np.nanmedian(corrected[:, ::FIRST_STEP]))
+    if level < -MAX_BELOW_OVERSCAN * quadrant.read_noise_adu:
+        raise InputError(
+            f"{quadrant.frame.path}, quadrant {quadrant.qid}: the pixels lie {-level:.0f} ADU below "
+            "the overscan, so leave this frame out."
+        )
+    return corrected
 
 
 def complain_about(raw_adu: np.ndarray, quadrant: RawQuadrant) -> str:
@@ -155,11 +167,22 @@ def sample_frames(frames: Sequence[RawFrame], qid: int, detector: Detector) -> S
     return Sampled(quadrants, stacked, rejected)
 
 
+def first_noise(samples: np.ndarray) -> float:
+    """Noise of one frame in the unit of `samples`, whatever a minority of the frames is like.
+
+    The lower quartile over all pairs: of those, more than a quarter are of two good frames. It
+    serves to find the others; the noise of the rest is `pair_noise`. Needs two frames.
+    """
+    pairs = combinations(samples[..., ::FIRST_STEP], 2)
+    noises = [mad_sigma(one - other) / np.sqrt(2) for one, other in pairs]
+    return float(np.quantile(noises, 0.25, method="lower"))
+
+
 def pair_noise(samples: np.ndarray) -> float:
     """Noise of one frame from the differences of consecutive ones, in the unit of `samples`.
 
-    Robust against bad pixels, and blind to an offset between frames; the median over the pairs
-    is blind to a bad frame. Needs two frames.
+    Robust against bad pixels, and blind to an offset between frames; each bad frame spoils two
+    of the pairs. Needs two frames.
     """
     return float(
         np.median([mad_sigma(one - other) / np.sqrt(2) for one, other in pairwise(samples)])

@@ -8,8 +8,10 @@ import numpy as np
 
 from ztfpsf.calibration.combine import Noise, median
 from ztfpsf.calibration.frames import (
+    FIRST_STEP,
     FrameSelection,
     Sampled,
+    first_noise,
     pair_noise,
     sample_frames,
     sample_slices,
@@ -19,6 +21,10 @@ from ztfpsf.calibration.products import OK, Master
 from ztfpsf.calibration.raw import QUADRANTS, RawFrame
 from ztfpsf.dome import LEDS
 from ztfpsf.errors import InputError
+
+# Signal over noise of a pixel that is lit. Of fewer frames that are fainter, noise alone takes
+# pixels beyond the limits of the response.
+MIN_SIGNAL_TO_NOISE = 10.0
 
 
 class LedFlat(NamedTuple):
@@ -73,45 +79,85 @@ def prepare_led(
     led: int, frames: Sequence[RawFrame], bias: Master, settings: Combination
 ) -> tuple[LedFlat | None, dict[str, str]]:
     """Groups of the frames of one LED; None when no quadrant has enough of them."""
-    usable, rejected = {}, {}
+    usable: dict[int, Sampled] = {}
+    rejected: dict[str, str] = {}
+    min_frames = max(settings.min_frames, 2)
     for qid in QUADRANTS:
         if bias.status(qid) != OK:
             rejected[f"q{qid}"] = f"no master bias ({bias.status(qid)})"
             continue
-        sampled = sample_frames(frames, qid, settings.detector)
+        sampled = _sample_lit(frames, qid, bias, settings)
         rejected |= {f"{name} q{qid}": reason for name, reason in sampled.rejected.items()}
-        if len(sampled.quadrants) >= max(settings.min_frames, 2):
-            usable[qid] = sampled._replace(samples=sampled.samples - _sample_bias(bias, qid))
+        if len(sampled.quadrants) >= min_frames:
+            usable[qid] = sampled
     scales = brightness(usable) if usable else {}
     groups, levels = {}, []
     for qid, sampled in usable.items():
-        group, level, dropped = _led_group(sampled, scales, settings)
-        rejected |= {f"{name} q{qid}": reason for name, reason in dropped.items()}
-        if len(group.quadrants) >= settings.min_frames:
-            groups[qid] = group
-            levels.append(level)
+        kept = _drop_others(sampled, scales, settings)
+        known = sampled.rejected.keys()
+        rejected |= {f"{name} q{qid}": r for name, r in kept.rejected.items() if name not in known}
+        if len(kept.quadrants) >= min_frames:
+            groups[qid], level = _make_group(kept, scales)
+            levels.append(np.ravel(level))
     if not groups:
         return None, rejected
     return LedFlat(led, float(np.nanmedian(np.concatenate(levels))), groups), rejected
 
 
-def _sample_bias(bias: Master, qid: int) -> np.ndarray:
+def _sample_lit(
+    frames: Sequence[RawFrame], qid: int, bias: Master, settings: Combination
+) -> Sampled:
+    """Samples of quadrant `qid` above the bias, without the frames that show no light."""
+    sampled = sample_frames(frames, qid, settings.detector)
+    if not sampled.quadrants:
+        return sampled
     ranges = sample_slices(bias.shape(qid)[0])
-    return np.concatenate([bias.rows(qid, *limits) for limits in ranges])
+    offset = np.concatenate([bias.rows(qid, *limits) for limits in ranges])
+    return drop_unlit(sampled._replace(samples=sampled.samples - offset))
 
 
-def _led_group(
-    sampled: Sampled, scales: Mapping[str, float], settings: Combination
-) -> tuple[Group, np.ndarray, dict[str, str]]:
-    """Group of one quadrant, the pixels of its median sample, and the frames left out."""
-    relative = np.array([scales[q.frame.path] for q in sampled.quadrants])
-    samples = sampled.samples / relative[:, None, None].astype(np.float32)
+def drop_unlit(sampled: Sampled) -> Sampled:
+    """Leave out the frames, samples above the bias, whose light does not stand out of the noise."""
+    rejected, keep = dict(sampled.rejected), []
+    for quadrant, values in zip(sampled.quadrants, sampled.samples, strict=True):
+        level = np.nanmedian(values[:, ::FIRST_STEP], keepdims=True)
+        noise = np.sqrt(Noise(quadrant.read_noise_adu, 1.0 / quadrant.gain).variance(level))
+        level, ratio = level.item(), (level / noise).item()
+        keep.append(ratio > MIN_SIGNAL_TO_NOISE)
+        if not keep[-1]:
+            rejected[Path(quadrant.frame.path).name] = (
+                f"shows {level:.1f} ADU of light, {ratio:.1f} times the noise of a pixel "
+                f"({MIN_SIGNAL_TO_NOISE:g} are needed): was the lamp off"
+            )
+    quadrants = [q for q, kept in zip(sampled.quadrants, keep, strict=True) if kept]
+    return Sampled(quadrants, sampled.samples[np.array(keep)], rejected)
+
+
+def _drop_others(sampled: Sampled, scales: Mapping[str, float], settings: Combination) -> Sampled:
+    """Samples of equal brightness, without the frames that differ from the others."""
+    samples = sampled.samples / _scales_of(sampled, scales)[:, None, None].astype(np.float32)
+    noise = _header_noise(sampled)
+    noise = noise.scaled(first_noise(samples / np.sqrt(noise.variance(_centre(samples)))))
+    return drop_outlier_frames(sampled._replace(samples=samples), noise, settings)
+
+
+def _make_group(sampled: Sampled, scales: Mapping[str, float]) -> tuple[Group, np.ndarray]:
+    """Group of samples of equal brightness, and their median."""
+    centre, noise = _centre(sampled.samples), _header_noise(sampled)
+    noise = noise.scaled(pair_noise(sampled.samples / np.sqrt(noise.variance(centre))))
+    return Group(sampled.quadrants, _scales_of(sampled, scales), noise), centre
+
+
+def _scales_of(sampled: Sampled, scales: Mapping[str, float]) -> np.ndarray:
+    return np.array([scales[quadrant.frame.path] for quadrant in sampled.quadrants])
+
+
+def _header_noise(sampled: Sampled) -> Noise:
+    """Noise as the header of the first frame has it."""
     first = sampled.quadrants[0]
-    noise = Noise(first.read_noise_adu, 1.0 / first.gain)
-    centre = median(samples.reshape(len(samples), -1)).reshape(samples.shape[1:])
-    noise = noise.scaled(pair_noise(samples / np.sqrt(noise.variance(centre))))
-    kept = drop_outlier_frames(sampled._replace(samples=samples), noise, settings)
-    scale_of = {q.frame.path: s for q, s in zip(sampled.quadrants, relative, strict=True)}
-    kept_scales = np.array([scale_of[q.frame.path] for q in kept.quadrants])
-    dropped = {name: why for name, why in kept.rejected.items() if name not in sampled.rejected}
-    return Group(kept.quadrants, kept_scales, noise), np.ravel(centre), dropped
+    return Noise(first.read_noise_adu, 1.0 / first.gain)
+
+
+def _centre(samples: np.ndarray) -> np.ndarray:
+    """Median over the frames, (n_rows, nx)."""
+    return median(samples.reshape(len(samples), -1)).reshape(samples.shape[1:])

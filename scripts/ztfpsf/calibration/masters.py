@@ -4,7 +4,7 @@ A few rows of every frame are read first: they tell the noise and the frames to 
 frames are combined row range by row range, so that memory does not grow with the size of a CCD.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +18,21 @@ from ztfpsf.calibration.frames import (
     FrameSelection,
     Sampled,
     Wanted,
+    first_noise,
     open_frames,
     pair_noise,
     require_frames,
     sample_frames,
 )
 from ztfpsf.calibration.mask import mask_bias
-from ztfpsf.calibration.products import Cards, MasterQuadrant, failed_quadrant, master_writer
-from ztfpsf.calibration.raw import QUADRANTS
+from ztfpsf.calibration.products import (
+    Cards,
+    MasterQuadrant,
+    card_text,
+    failed_quadrant,
+    master_writer,
+)
+from ztfpsf.calibration.raw import QUADRANTS, DamagedFrame, RawFrame
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
 
@@ -75,20 +82,25 @@ def drop_outlier_frames(sampled: Sampled, noise: Noise, settings: Combination) -
     return Sampled(quadrants, samples[np.array(keep)], rejected)
 
 
-def bias_group(frames: Sequence, qid: int, wanted: Wanted, settings: Combination) -> tuple:
-    """Group of usable bias quadrants, and the reasons of the others. Raises InputError."""
+def bias_group(
+    frames: Sequence[RawFrame],
+    qid: int,
+    wanted: Wanted,
+    settings: Combination,
+    damaged: Mapping[str, str],
+) -> tuple[Group, dict[str, str]]:
+    """Group of usable bias quadrants, and the reasons of the others, the `damaged` among them.
+
+    Raises InputError when too few are usable.
+    """
     sampled = sample_frames(frames, qid, settings.detector)
-    require_frames(
-        len(sampled.quadrants),
-        max(settings.min_frames, 2),
-        f"quadrants {qid} of {wanted}",
-        sampled.rejected,
-    )
-    noise = Noise(pair_noise(sampled.samples), 0.0)
+    sampled = sampled._replace(rejected={**damaged, **sampled.rejected})
+    what, min_frames = f"quadrants {qid} of {wanted}", max(settings.min_frames, 2)
+    require_frames(len(sampled.quadrants), min_frames, what, sampled.rejected)
+    noise = Noise(first_noise(sampled.samples), 0.0)
     kept = drop_outlier_frames(sampled, noise, settings)
-    require_frames(
-        len(kept.quadrants), settings.min_frames, f"quadrants {qid} of {wanted}", kept.rejected
-    )
+    require_frames(len(kept.quadrants), min_frames, what, kept.rejected)
+    noise = Noise(pair_noise(kept.samples), 0.0)
     return Group(kept.quadrants, np.ones(len(kept.quadrants)), noise), kept.rejected
 
 
@@ -119,11 +131,11 @@ def quadrant_cards(group: Group, rejected: dict[str, str]) -> Cards:
     ]
 
 
-def rejected_cards(rejected: dict[str, str]) -> Cards:
+def rejected_cards(rejected: Mapping[str, str]) -> Cards:
     """One pair of cards per frame that was left out."""
     cards: Cards = [("NREJECT", len(rejected), "frames left out")]
     for i, (name, reason) in enumerate(rejected.items(), start=1):
-        cards.append((f"REJECT{i}", f"{name}: {reason}", ""))
+        cards.append((f"REJECT{i}", card_text(f"{name}: {reason}"), ""))
     return cards
 
 
@@ -174,12 +186,18 @@ def make_bias(
 def _bias_quadrant(
     selection: FrameSelection, qid: int, wanted: Wanted, hot_sigma: float, settings: Combination
 ) -> MasterQuadrant:
-    try:
-        group, rejected = bias_group(selection.frames, qid, wanted, settings)
-        quadrant = combine_bias(group, settings.clip_sigma, hot_sigma)
-    except InputError as error:
-        return failed_quadrant(settings.detector.quadrant_shape, str(error))
-    return quadrant._replace(cards=quadrant_cards(group, rejected))
+    """The quadrant, made without the frames whose rows turn out to be damaged on the way."""
+    frames, damaged = selection.frames, {}
+    while True:
+        try:
+            group, rejected = bias_group(frames, qid, wanted, settings, damaged)
+            quadrant = combine_bias(group, settings.clip_sigma, hot_sigma)
+            return quadrant._replace(cards=quadrant_cards(group, rejected))
+        except DamagedFrame as error:
+            damaged[Path(error.path).name] = str(error)
+            frames = [frame for frame in frames if frame.path != error.path]
+        except InputError as error:
+            return failed_quadrant(settings.detector.quadrant_shape, str(error))
 
 
 def _selection_cards(selection: FrameSelection, n_skip: int) -> Cards:

@@ -34,6 +34,11 @@ class MasterQuadrant(NamedTuple):
     cards: Cards = []  # noqa: RUF012 (never changed)
 
 
+def card_text(text: str) -> str:
+    """A sentence as a header holds it, in ASCII and on one line: paths have letters of all kinds."""
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()
+
+
 def failed_quadrant(shape: tuple[int, int], reason: str) -> MasterQuadrant:
     """All-NaN planes with the reason in place of a result."""
     data, sigma = np.full((2, *shape), np.nan, np.float32)
@@ -65,7 +70,7 @@ def master_writer(
 
 def _planes(qid: int, quadrant: MasterQuadrant) -> list[fits.hdu.base.ExtensionHDU]:
     data = fits.ImageHDU(big_endian(quadrant.data), name=f"Q{qid}")
-    data.header["STATUS"] = quadrant.status
+    data.header["STATUS"] = card_text(quadrant.status)
     data.header.extend(quadrant.cards)
     # Nearly constant planes: lossless and 100 times smaller in tiles of many rows.
     tile = {"compression_type": "RICE_1", "tile_shape": (64, quadrant.data.shape[1])}

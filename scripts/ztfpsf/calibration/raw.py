@@ -30,6 +30,14 @@ _DAMAGE = (OSError, ValueError, TypeError, IndexError, KeyError, EOFError, Runti
 _READ_ERRORS = (*_DAMAGE, CfitsioException)
 
 
+class DamagedFrame(InputError):
+    """Pixels of the frame `path` that cannot be decoded: a master is made without it."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+
+
 class RawFrame(NamedTuple):
     """An open raw file of one CCD."""
 
@@ -59,9 +67,10 @@ class RawFrame(NamedTuple):
                 return self.rice[index].rows(*key.indices(self.shape[0])[:2])
             return np.array(self.hdus[index].section[key], dtype=np.float32)
         except _READ_ERRORS as error:
-            raise InputError(
-                f"{self.path}: the pixels of HDU {index} cannot be decoded "
-                f"({type(error).__name__}); fetch the file again."
+            raise DamagedFrame(
+                self.path,
+                f"the pixels of HDU {index} cannot be decoded ({type(error).__name__}); fetch the "
+                "file again.",
             ) from None
 
     def number(self, key: str, qid: int | None = None) -> float:
