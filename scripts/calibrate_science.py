@@ -64,8 +64,6 @@ def calibrate_science(
         statuses = calibrate_ccd(ccd, [ProductPaths(*paths) for paths in products])
     for image, status in statuses.items():
         logger.info("%s: %s", image, status)
-    if "ok" not in statuses.values():
-        raise InputError(f"no quadrant could be calibrated: {next(iter(statuses.values()))}")
     write_json({image: {"status": status} for image, status in statuses.items()}, path_to_status)
 
 

@@ -1,5 +1,6 @@
 """A tiny writer of raw ZTF CCD files, independent of the package's simulator."""
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,10 @@ def write_raw(folder, name, images, *, level=None, led=None, primary=None, seed=
     header.header.update(
         {
             "EXPTIME": 30.0,
-            "OBSMJD": 58940.152477,
-            "FILTER": "ZTF_r",
+            "OBSMJD": mjd_of(name),
+            "FILTER": "ZTF_g" if "_zg_" in name else "ZTF_r",
             "RAD": 149.057,
-            "DECD": 33.35,
+            "DECD": 11.75,
             "FIELDID": 517,
         }
     )
@@ -74,6 +75,12 @@ def write_raw(folder, name, images, *, level=None, led=None, primary=None, seed=
     path = Path(folder) / name
     fits.HDUList(hdus).writeto(path, overwrite=True)
     return path
+
+
+def mjd_of(name):
+    """Of the time in a name, by the calendar of the standard library."""
+    day = datetime.strptime(name[4:12], "%Y%m%d") - datetime(1858, 11, 17)
+    return day.days + int(name[12:18]) / 1e6
 
 
 def _compress(pixels):

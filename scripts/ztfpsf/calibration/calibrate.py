@@ -16,7 +16,7 @@ from ztfpsf.calibration.header import (
     raw_cards,
 )
 from ztfpsf.calibration.mask import BITS, DTYPE
-from ztfpsf.calibration.products import OK, Cards
+from ztfpsf.calibration.products import OK, Cards, card_text
 from ztfpsf.calibration.raw import QUADRANTS, RawFrame
 from ztfpsf.calibration.science import (
     Calibrated,
@@ -25,8 +25,9 @@ from ztfpsf.calibration.science import (
     add_ipac_mask,
     calibrate_quadrant,
 )
+from ztfpsf.cards import repair_cards
 from ztfpsf.errors import InputError
-from ztfpsf.fits_files import read_image
+from ztfpsf.fits_files import open_fits, read_image
 from ztfpsf.io import big_endian, write_fits
 
 # Lossless for masks; the noise of an image is kept to 1/16 of its standard deviation by rice.
@@ -67,23 +68,29 @@ class Ccd(NamedTuple):
 
 
 def calibrate_ccd(ccd: Ccd, products: Sequence[ProductPaths]) -> dict[str, str]:
-    """Write the products of quadrants 1 to 4; returns 'ok' or the reason, by image name."""
-    return {
-        str(ccd.raw.name.quadrant(qid)): _write_quadrant(ccd, qid, paths)
-        for qid, paths in zip(QUADRANTS, products, strict=True)
-    }
+    """Write the products of quadrants 1 to 4; returns 'ok' or the reason, by image name.
+
+    A quadrant that fails is written as NaN, all masked, with the reason in STATUS. Raises
+    InputError with the first reason, and writes nothing, when all four fail.
+    """
+    statuses = {qid: _write_quadrant(ccd, qid, products[qid - 1]) for qid in QUADRANTS}
+    if OK not in statuses.values():
+        raise InputError(f"no quadrant could be calibrated: {statuses[QUADRANTS[0]]}")
+    for qid, status in statuses.items():
+        if status != OK:
+            header = make_header([("STATUS", card_text(status), "")])
+            _write(ccd, _nothing(ccd.raw.shape), header, products[qid - 1])
+    return {str(ccd.raw.name.quadrant(qid)): status for qid, status in statuses.items()}
 
 
 def _write_quadrant(ccd: Ccd, qid: int, paths: ProductPaths) -> str:
-    """Its status. Nothing of a quadrant stays in memory when the next one begins."""
+    """Its status; written when ok. Nothing of a quadrant stays in memory when the next begins."""
     try:
         calibrated, cards = _calibrate(ccd, qid)
-        status = OK
     except InputError as error:
-        calibrated, cards, status = _nothing(ccd.raw.shape), [], str(error)
-    header = make_header(cards, calibrated.cards, [("STATUS", status, "")])
-    _write(ccd, calibrated, header, paths)
-    return status
+        return str(error)
+    _write(ccd, calibrated, make_header(cards, calibrated.cards, [("STATUS", OK, "")]), paths)
+    return OK
 
 
 def _calibrate(ccd: Ccd, qid: int) -> tuple[Calibrated, Cards]:
@@ -104,13 +111,10 @@ def _calibrate(ccd: Ccd, qid: int) -> tuple[Calibrated, Cards]:
 
 def _image_header(path: str) -> fits.Header:
     """Header of the first HDU that describes an image, with or without its pixels."""
-    try:
-        with fits.open(path, ignore_missing_simple=False) as hdus:
-            headers = [hdu.header for hdu in hdus]
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a FITS file ({type(error).__name__}); fetch it again."
-        ) from None
+    with open_fits(path) as hdus:
+        headers = [hdu.header for hdu in hdus]
+    for header in headers:
+        repair_cards(header)
     return next((header for header in headers if "CRVAL1" in header), headers[0])
 
 

@@ -12,11 +12,17 @@ from ztfpsf.calibration import linearity, overscan, pocket
 from ztfpsf.calibration.overscan import Overscan
 from ztfpsf.calibration.raw import QUADRANT_SHAPE, RawFrame
 from ztfpsf.errors import InputError
+from ztfpsf.robust import mad_sigma
 
 # Rows at a time: long enough to hide the cost of a call, short enough for the processor's cache.
 BLOCK_ROWS = 32
 
 POCKET_FIRST_NIGHT = "20191022"
+
+# Read noise over saturation above which no star can be measured: the header is wrong.
+MAX_READ_NOISE = 0.01
+# Noise between neighbouring pixels over read noise below which an amplifier is dead.
+MIN_NOISE = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class RawQuadrant(NamedTuple):
     @property
     def saturation_linear_adu(self) -> float:
         """Saturation above the overscan and on the linear scale."""
-        measured = np.float64(self.settings.saturation_adu - np.median(self.bias_level_adu))
-        return float(linearity.correct_linearity(measured[None], *self.coefficients)[0])
+        measured = np.array([self.settings.saturation_adu - np.median(self.bias_level_adu)])
+        return float(linearity.correct_linearity(measured, *self.coefficients)[0])
 
     def raw_rows(self, first: int, stop: int) -> np.ndarray:
         """As digitised, (n_rows, nx) float32 ADU."""
@@ -79,13 +85,17 @@ class RawQuadrant(NamedTuple):
 def prepare_quadrant(frame: RawFrame, qid: int, settings: Detector) -> RawQuadrant:
     """Fit the overscan and look up the coefficients of one quadrant. Raises InputError."""
     gain, read_noise = frame.number("GAIN", qid), frame.number("READNOI", qid)
-    if gain <= 0 or read_noise <= 0:
+    max_noise_adu = MAX_READ_NOISE * settings.saturation_adu
+    if gain <= 0 or not 0 < read_noise / gain < max_noise_adu:
         raise InputError(
-            f"{frame.path}, quadrant {qid}: GAIN = {gain} and READNOI = {read_noise} must be "
-            "positive; correct the header."
+            f"{frame.path}, quadrant {qid}: GAIN = {gain:g} and READNOI = {read_noise:g}; expected "
+            f"a positive gain and read noise, of less than {max_noise_adu:g} ADU: correct the "
+            "header."
         )
     try:
-        level = overscan.overscan_model(frame.overscan(qid), qid, settings.overscan)
+        strip = frame.overscan(qid)
+        level = overscan.overscan_model(strip, qid, settings.overscan)
+        _check_overscan(strip, level, read_noise / gain, settings)
         a, b = linearity.coefficients(
             frame.name.night, frame.name.ccdid, _amplifier(frame, qid, settings.linearity_key)
         )
@@ -101,6 +111,29 @@ def prepare_quadrant(frame: RawFrame, qid: int, settings: Detector) -> RawQuadra
         _pocket(frame, qid, settings),
         settings,
     )
+
+
+def _check_overscan(
+    strip_adu: np.ndarray, level_adu: np.ndarray, read_noise_adu: float, settings: Detector
+) -> None:
+    """Raise InputError for a strip that cannot be the bias level of a working amplifier."""
+    typical = float(np.median(level_adu))
+    if not 0 < typical < settings.saturation_adu:
+        raise InputError(
+            f"the overscan lies at {typical:g} ADU; expected more than 0 and less than saturation "
+            f"({settings.saturation_adu:g}): leave this frame out."
+        )
+    noise = neighbour_noise(strip_adu)
+    if not noise > MIN_NOISE * read_noise_adu:
+        raise InputError(
+            f"the overscan has a noise of {noise:.2f} ADU, below any read noise: dead amplifier, "
+            "so leave this frame out."
+        )
+
+
+def neighbour_noise(raw_adu: np.ndarray) -> float:
+    """Noise from the differences of neighbours along rows: structure does not hide a dead one."""
+    return float(mad_sigma(np.diff(raw_adu, axis=1))) / np.sqrt(2)
 
 
 def _amplifier(frame: RawFrame, qid: int, key: str) -> int | str:

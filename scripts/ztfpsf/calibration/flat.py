@@ -15,10 +15,11 @@ import numpy as np
 
 from ztfpsf.calibration.combine import clipped_mean, standard_error
 from ztfpsf.calibration.frames import Wanted, open_frames, require_frames
-from ztfpsf.calibration.leds import LedFlat, group_by_led, prepare_led
+from ztfpsf.calibration.leds import LedFlat, drop_frame, group_by_led, prepare_led
 from ztfpsf.calibration.mask import BITS, mask_flat
 from ztfpsf.calibration.masters import (
     Combination,
+    Group,
     master_cards,
     quadrant_cards,
     rejected_cards,
@@ -34,8 +35,9 @@ from ztfpsf.calibration.products import (
     master_writer,
     open_master,
 )
-from ztfpsf.calibration.raw import QUADRANTS
+from ztfpsf.calibration.raw import QUADRANTS, DamagedFrameError
 from ztfpsf.dome import LEDS
+from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
 
 
@@ -169,19 +171,34 @@ def make_flat(
 def _flat_quadrant(
     leds: Sequence[LedFlat], qid: int, bias: Master, settings: FlatSettings
 ) -> MasterQuadrant:
-    groups = [led.groups[qid] for led in leds if qid in led.groups]
-    if not groups:
-        reason = f"no LED has {settings.combination.min_frames} usable frames of quadrant {qid}"
-        if bias.status(qid) != OK:
-            reason = f"no master bias: {bias.status(qid)}"
-        return failed_quadrant(settings.combination.detector.quadrant_shape, reason)
-    quadrant = combine_flat(leds, qid, bias, settings)
-    without_bias = bias.mask(qid)
-    without_bias &= BITS["nan"]
+    """The quadrant, made without the frames whose rows turn out to be damaged on the way."""
+    shape, damaged = settings.combination.detector.quadrant_shape, {}
+    if bias.status(qid) != OK:
+        return failed_quadrant(shape, f"no master bias: {bias.status(qid)}")
+    while groups := [led.groups[qid] for led in leds if qid in led.groups]:
+        try:
+            quadrant = combine_flat(leds, qid, bias, settings)
+        except DamagedFrameError as error:
+            damaged[Path(error.path).name] = str(error)
+            leds = [drop_frame(led, qid, error.path, settings.combination) for led in leds]
+        except InputError as error:
+            return failed_quadrant(shape, str(error))
+        else:
+            return _finish(quadrant, groups, bias.mask(qid) & BITS["nan"], damaged)
+    reason = f"no LED has {settings.combination.min_frames} usable frames of quadrant {qid}"
+    examples = "".join(f"; {why}" for why in list(damaged.values())[:1])
+    return failed_quadrant(shape, reason + examples)
+
+
+def _finish(
+    quadrant: MasterQuadrant,
+    groups: Sequence[Group],
+    without_bias: np.ndarray,
+    damaged: dict[str, str],
+) -> MasterQuadrant:
     np.bitwise_or(quadrant.mask, without_bias, out=quadrant.mask)
     n_frames = sum(len(group.quadrants) for group in groups)
-    cards = [("NFRAMES", n_frames, "frames combined"), *quadrant_cards(groups[0], {})[1:-1]]
-    return quadrant._replace(cards=cards)
+    return quadrant._replace(cards=quadrant_cards(groups[0], n_frames, damaged))
 
 
 def _led_cards(leds: Sequence[LedFlat], wanted: Wanted, settings: FlatSettings) -> Cards:

@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ztfpsf.calibration.detector import Detector, RawQuadrant, prepare_quadrant
+from ztfpsf.calibration.detector import (
+    MIN_NOISE,
+    Detector,
+    RawQuadrant,
+    neighbour_noise,
+    prepare_quadrant,
+)
 from ztfpsf.calibration.raw import RawFrame, open_raw
 from ztfpsf.errors import InputError
 from ztfpsf.names import RawName, parse_raw
@@ -123,8 +129,8 @@ def sample(quadrant: RawQuadrant) -> np.ndarray:
     level = float(np.nanmedian(corrected[:, ::FIRST_STEP]))
     if level < -MAX_BELOW_OVERSCAN * quadrant.read_noise_adu:
         raise InputError(
-            f"{quadrant.frame.path}, quadrant {quadrant.qid}: the pixels lie {-level:.0f} ADU below "
-            "the overscan, so leave this frame out."
+            f"{quadrant.frame.path}, quadrant {quadrant.qid}: the pixels lie {-level:.0f} ADU "
+            "below the overscan, so leave this frame out."
         )
     return corrected
 
@@ -135,9 +141,8 @@ def complain_about(raw_adu: np.ndarray, quadrant: RawQuadrant) -> str:
         return "most pixels are not finite, so leave this frame out"
     if (raw_adu >= quadrant.settings.saturation_adu).mean() > 0.5:
         return "most pixels are saturated, so leave this frame out"
-    # Between neighbours, so that structure does not hide a dead amplifier.
-    noise = mad_sigma(np.diff(raw_adu, axis=1)) / np.sqrt(2)
-    if not noise > 0.1 * quadrant.read_noise_adu:
+    noise = neighbour_noise(raw_adu)
+    if not noise > MIN_NOISE * quadrant.read_noise_adu:
         return (
             f"the pixel noise is {noise:.2f} ADU, below any read noise: dead amplifier, "
             "so leave this frame out"

@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from ztfpsf.calibration.products import Cards
 from ztfpsf.calibration.raw import RawFrame
-from ztfpsf.cards import require_keyword
+from ztfpsf.cards import repair_cards, require_keyword
 from ztfpsf.focal_plane import quadrant_offset_px
 
 PIXEL_SCALE_DEG = 1.0126 / 3600.0
@@ -35,6 +35,7 @@ def raw_cards(frame: RawFrame, qid: int) -> Cards:
     """Keywords of the raw primary and quadrant headers that describe the exposure."""
     kept = {}
     for header in (frame.primary(), frame.header(qid)):
+        repair_cards(header)
         for card in header.cards:
             if not _STRUCTURE.fullmatch(card.keyword) and not _WCS.fullmatch(card.keyword):
                 kept[card.keyword] = (card.keyword, card.value, card.comment)

@@ -133,6 +133,19 @@ def drop_unlit(sampled: Sampled) -> Sampled:
     return Sampled(quadrants, sampled.samples[np.array(keep)], rejected)
 
 
+def drop_frame(led: LedFlat, qid: int, path: str, settings: Combination) -> LedFlat:
+    """The same without one frame in quadrant `qid`, and without that where too few are left."""
+    groups = dict(led.groups)
+    group = groups.pop(qid, None)
+    if group is None:
+        return led
+    kept = [i for i, quadrant in enumerate(group.quadrants) if quadrant.frame.path != path]
+    if len(kept) >= max(settings.min_frames, 2):
+        quadrants = [group.quadrants[i] for i in kept]
+        groups[qid] = group._replace(quadrants=quadrants, scales=group.scales[kept])
+    return led._replace(groups=groups)
+
+
 def _drop_others(sampled: Sampled, scales: Mapping[str, float], settings: Combination) -> Sampled:
     """Samples of equal brightness, without the frames that differ from the others."""
     samples = sampled.samples / _scales_of(sampled, scales)[:, None, None].astype(np.float32)

@@ -32,7 +32,7 @@ from ztfpsf.calibration.products import (
     failed_quadrant,
     master_writer,
 )
-from ztfpsf.calibration.raw import QUADRANTS, DamagedFrame, RawFrame
+from ztfpsf.calibration.raw import QUADRANTS, DamagedFrameError, RawFrame
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
 
@@ -118,11 +118,11 @@ def combine_bias(group: Group, clip_sigma: float, hot_sigma: float) -> MasterQua
     return MasterQuadrant(data, sigma, n_frames, mask)
 
 
-def quadrant_cards(group: Group, rejected: dict[str, str]) -> Cards:
-    """What was done to a quadrant, for the header of its data."""
+def quadrant_cards(group: Group, n_frames: int, rejected: Mapping[str, str]) -> Cards:
+    """What was done to a quadrant, for the header of its data; `n_frames` in all groups."""
     first = group.quadrants[0]
     return [
-        ("NFRAMES", len(group.quadrants), "frames combined"),
+        ("NFRAMES", n_frames, "frames combined"),
         ("GAIN", first.gain, "gain (electron/ADU)"),
         ("READNOI", first.read_noise_adu * first.gain, "read noise of the raw header (electron)"),
         ("NOISEADU", group.noise.read_adu, "read noise of a frame as measured (ADU)"),
@@ -192,8 +192,8 @@ def _bias_quadrant(
         try:
             group, rejected = bias_group(frames, qid, wanted, settings, damaged)
             quadrant = combine_bias(group, settings.clip_sigma, hot_sigma)
-            return quadrant._replace(cards=quadrant_cards(group, rejected))
-        except DamagedFrame as error:
+            return quadrant._replace(cards=quadrant_cards(group, len(group.quadrants), rejected))
+        except DamagedFrameError as error:
             damaged[Path(error.path).name] = str(error)
             frames = [frame for frame in frames if frame.path != error.path]
         except InputError as error:

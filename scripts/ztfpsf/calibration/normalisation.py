@@ -5,7 +5,6 @@ the pixels that are NaN or masked. A science image is divided by F_c FLTNORM_c /
 the ratio between CCDs. Kept as JSON beside the flats; the flats are not touched.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ztfpsf.calibration.products import OK, Master, open_master
 from ztfpsf.calibration.raw import QUADRANTS
 from ztfpsf.cards import require_keyword
 from ztfpsf.errors import InputError
+from ztfpsf.io import make_again, read_json
 
 # Every STEP-th row and column of a full quadrant: the median of ZTF's response is then good to
 # 1e-4. Smaller quadrants are read in full.
@@ -44,7 +44,7 @@ def normalise(paths: Sequence[str | Path], ccdids: Sequence[int], min_ccds: int)
     "scale": FLTNORM_c / N_FP}}}. Raises InputError when flats are mixed or fewer than `min_ccds`
     CCDs have good pixels.
     """
-    samples, norms, kinds = [], {}, set()
+    samples, norms, kinds, reasons = [], {}, set(), []
     for path, ccdid in zip(paths, ccdids, strict=True):
         with open_master(path, "flat", ccdid) as flat:
             values = sample_signal(flat)
@@ -53,6 +53,8 @@ def normalise(paths: Sequence[str | Path], ccdids: Sequence[int], min_ccds: int)
             if values.size:
                 norms[ccdid] = float(header["FLTNORM"])
                 samples.append(values)
+            else:
+                reasons.append(f"CCD {ccdid}: {flat.reason() or 'no pixel is good'}")
     if len(kinds) > 1:
         raise InputError(
             f"the flats are of several nights or filters ({', '.join(map(str, sorted(kinds)))}); "
@@ -61,7 +63,7 @@ def normalise(paths: Sequence[str | Path], ccdids: Sequence[int], min_ccds: int)
     if len(norms) < max(min_ccds, 1):
         raise InputError(
             f"{len(norms)} CCDs have a flat but min_ccds is {min_ccds}; make the missing flats or "
-            "lower min_ccds."
+            "lower min_ccds" + (f" ({reasons[0].rstrip('.')})." if reasons else ".")
         )
     norm = float(np.median(np.concatenate(samples)))
     night, filtercode = kinds.pop()
@@ -76,14 +78,13 @@ def normalise(paths: Sequence[str | Path], ccdids: Sequence[int], min_ccds: int)
 
 def read_scale(path: str | Path, night: str, filtercode: str, ccdid: int) -> float:
     """Factor FLTNORM_c / N_FP to multiply a flat with. Raises InputError if it is not there."""
+    record = read_json(path, "normalise_flats")
     try:
-        record = json.loads(Path(path).read_text())
         found = record["night"], record["filtercode"]
         scale = record["ccds"][str(ccdid)]["scale"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError):
         raise InputError(
-            f"{path}: has no normalisation of CCD {ccdid} ({type(error).__name__}: {error}); "
-            "normalise the flats again."
+            f"{path}: has no normalisation of CCD {ccdid}; {make_again('normalise_flats')}."
         ) from None
     if found != (night, filtercode):
         raise InputError(

@@ -61,7 +61,8 @@ def make_period(
 def _primary_cards(masters: Sequence[Master], wanted: Period) -> Cards:
     headers = [master.primary() for master in masters if _is_usable(master)]
     if not headers:
-        raise InputError(f"no daily {wanted.kind} of CCD {wanted.ccdid} is usable; see their logs.")
+        reason = masters[0].reason()
+        raise InputError(f"no daily {wanted.kind} of CCD {wanted.ccdid} is usable: {reason}")
     filters = {header["FILTCODE"] for header in headers}
     if len(filters) > 1:
         raise InputError(

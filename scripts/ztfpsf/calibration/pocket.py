@@ -39,7 +39,7 @@ def read_pockets(path: str | Path) -> dict[tuple[int, int], Pocket]:
     """
     try:
         rows = yaml.safe_load(Path(path).read_text())["data"]
-        return {
+        pockets = {
             (row["ccdid"], row["qid"]): Pocket(
                 **{name: float(row["pars"][name]) for name in Pocket._fields}
             )
@@ -50,6 +50,13 @@ def read_pockets(path: str | Path) -> dict[tuple[int, int], Pocket]:
             f"{path}: not a table of pocket parameters ({type(error).__name__}: {error}); give "
             "'data:' with ccdid, qid and pars (alpha, cmax, beta, nmax) per quadrant."
         ) from None
+    for (ccdid, qid), pocket in pockets.items():
+        if not (np.isfinite(pocket).all() and min(pocket) > 0):
+            raise InputError(
+                f"{path}: {pocket} of CCD {ccdid} quadrant {qid} describes no trap; give positive "
+                "numbers."
+            )
+    return pockets
 
 
 def forward(signal_adu: np.ndarray, pocket: Pocket) -> np.ndarray:

@@ -15,12 +15,15 @@ from astropy.io import fits
 
 from ztfpsf.calibration.mask import BITS, DTYPE
 from ztfpsf.calibration.raw import QUADRANTS
+from ztfpsf.cards import get_value
 from ztfpsf.errors import InputError
-from ztfpsf.io import atomic_path, big_endian, record_provenance
+from ztfpsf.fits_files import damage_named
+from ztfpsf.io import atomic_path, big_endian, make_again, open_product, record_provenance
 
 OK = "ok"
 KINDS = {"bias": "ADU", "flat": "relative response"}
 Cards = list[tuple[str, Any, str]]
+_PLANES = {f"Q{qid}{plane}" for qid in QUADRANTS for plane in ("", "_SIGMA", "_NFRAMES", "_MASK")}
 
 
 class MasterQuadrant(NamedTuple):
@@ -35,7 +38,7 @@ class MasterQuadrant(NamedTuple):
 
 
 def card_text(text: str) -> str:
-    """A sentence as a header holds it, in ASCII and on one line: paths have letters of all kinds."""
+    """A sentence as a header holds it, on one line of ASCII: paths have letters of all kinds."""
     return " ".join(text.split()).encode("ascii", "backslashreplace").decode()
 
 
@@ -86,6 +89,7 @@ class Master(NamedTuple):
     """An open file of a master frame."""
 
     path: str
+    rule: str  # that makes it
     hdus: fits.HDUList
     sections: dict[str, fits.Section]  # by name of HDU: rows are read when asked for, and not kept
 
@@ -95,20 +99,29 @@ class Master(NamedTuple):
     def status(self, qid: int) -> str:
         return self.hdus[f"Q{qid}"].header["STATUS"]
 
+    def reason(self) -> str:
+        """Why the first quadrant that failed did; "" when none did."""
+        failed = (self.status(qid) for qid in QUADRANTS if self.status(qid) != OK)
+        return next(failed, "")
+
     def rows(self, qid: int, first: int, stop: int) -> np.ndarray:
         """Rows first..stop-1 of the frame, float32."""
-        return self.sections[f"Q{qid}"][first:stop].astype(np.float32)
+        return self._read(f"Q{qid}", np.s_[first:stop]).astype(np.float32)
 
     def sigma_rows(self, qid: int, first: int, stop: int) -> np.ndarray:
         """Rows first..stop-1 of its standard error, float32."""
-        return self.sections[f"Q{qid}_SIGMA"][first:stop].astype(np.float32)
+        return self._read(f"Q{qid}_SIGMA", np.s_[first:stop]).astype(np.float32)
 
     def n_frames(self, qid: int) -> np.ndarray:
-        return self.sections[f"Q{qid}_NFRAMES"][:]
+        return self._read(f"Q{qid}_NFRAMES", np.s_[:])
 
     def mask(self, qid: int) -> np.ndarray:
         """Mask (ny, nx), int16, a copy."""
-        return self.sections[f"Q{qid}_MASK"][:].astype(DTYPE, copy=False)
+        return self._read(f"Q{qid}_MASK", np.s_[:]).astype(DTYPE, copy=False)
+
+    def _read(self, name: str, rows: slice) -> np.ndarray:
+        with damage_named(self.path, make_again(self.rule)):
+            return self.sections[name][rows]
 
     def shape(self, qid: int) -> tuple[int, int]:
         return self.hdus[f"Q{qid}"].shape
@@ -117,24 +130,14 @@ class Master(NamedTuple):
 @contextmanager
 def open_master(path: str | Path, kind: str, ccdid: int) -> Iterator[Master]:
     """A master frame of `kind` ('bias' or 'flat') of a CCD. Raises InputError for anything else."""
-    try:
-        # No memory map: what was read of a row range is released with it.
-        hdus = fits.open(path, memmap=False, ignore_missing_simple=False)
-        sections = {hdu.name: hdu.section for hdu in hdus[1:]}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such master {kind}; make it first.") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a master {kind} ({type(error).__name__}); delete it and make it again."
-        ) from None
-    try:
-        header = hdus[0].header
-        found = header.get("IMGTYPE"), header.get("CCDID")
-        if found != (kind, ccdid) or not {f"Q{qid}" for qid in QUADRANTS} <= sections.keys():
+    rule = f"make_master_{kind}"
+    # Checksums of the planes are left out: they would take as long as the calibration.
+    with open_product(path, rule, ["PRIMARY"]) as hdus:
+        header, sections = hdus[0].header, {hdu.name: hdu.section for hdu in hdus[1:]}
+        found = get_value(header, "IMGTYPE"), get_value(header, "CCDID")
+        if found != (kind, ccdid) or not sections.keys() >= _PLANES:
             raise InputError(
                 f"{path}: holds {found[0]} of CCD {found[1]}, not the master {kind} of CCD "
                 f"{ccdid}; give the right file."
             )
-        yield Master(str(path), hdus, sections)
-    finally:
-        hdus.close()
+        yield Master(str(path), rule, hdus, sections)
