@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from raw_frames import SHAPE, raw_name, write_raw
 from ztfpsf.calibration import linearity, pocket
 from ztfpsf.calibration.combine import Noise, clipped_mean, median
 from ztfpsf.calibration.cosmics import Cosmics, find_cosmics
@@ -15,7 +14,6 @@ from ztfpsf.calibration.orientation import (
     stored_to_sky,
 )
 from ztfpsf.calibration.overscan import Overscan, overscan_model, smooth_levels
-from ztfpsf.calibration.raw import open_raw
 from ztfpsf.errors import InputError
 from ztfpsf.focal_plane import quadrant_offset_px
 from ztfpsf.names import parse_raw
@@ -203,6 +201,16 @@ def test_pocket_parameters(tmp_path):
         pocket.read_pockets(path)
 
 
+@pytest.mark.parametrize("cmax", ["-415", "0", ".nan", ".inf"])
+def test_pocket_parameters_that_describe_no_trap(tmp_path, cmax):
+    path = tmp_path / "pocket.yaml"
+    path.write_text(
+        f"data:\n- {{ccdid: 1, qid: 2, pars: {{alpha: 1, cmax: {cmax}, beta: 1, nmax: 1}}}}\n"
+    )
+    with pytest.raises(InputError, match=r"CCD 1 quadrant 2 describes no trap"):
+        pocket.read_pockets(path)
+
+
 # --- combination ---
 
 
@@ -312,62 +320,3 @@ def test_no_night_is_near_enough():
         nearest_night("20200401", ["20200101"], 7, "bias of CCD 3")
     with pytest.raises(InputError, match="is not a night"):
         nearest_night("20201301", [], 7, "bias")
-
-
-# --- raw files ---
-
-
-@pytest.fixture
-def raw(tmp_path):
-    return write_raw(tmp_path, raw_name("o", 1, field=517), np.zeros((4, *SHAPE)))
-
-
-def test_raw_frame_is_read(raw):
-    with open_raw(raw, SHAPE) as frame:
-        assert frame.name.ccdid == 6
-        assert frame.rows(2, 3, 9).shape == (6, SHAPE[1])
-        assert frame.overscan(4).shape == (SHAPE[0], 30)
-        assert frame.number("GAIN", 1) == 6.2
-
-
-def damage(path, how):
-    from astropy.io import fits
-
-    if how == "truncated":
-        path.write_bytes(path.read_bytes()[:-4000])
-        return path
-    with fits.open(path) as hdus:
-        hdus = fits.HDUList([hdu.copy() for hdu in hdus])
-    if how == "hdu":
-        del hdus[3]
-    if how == "order":
-        hdus[1], hdus[2] = hdus[2], hdus[1]
-    if how == "keyword":
-        del hdus[2].header["GAIN"]
-    hdus.writeto(path, overwrite=True)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ("truncated", r"not a complete FITS file \(\d+ of \d+ bytes"),
-        ("hdu", "8 HDUs instead of 9"),
-        ("order", "AMP_ID = 1 instead of 0"),
-    ],
-)
-def test_damaged_raw_frames(raw, how, message):
-    with pytest.raises(InputError, match=message), open_raw(damage(raw, how), SHAPE):
-        pass
-
-
-def test_raw_frame_of_another_shape_or_without_keyword(raw):
-    with pytest.raises(InputError, match=r"has shape \(96, 128\)"), open_raw(raw, (100, 128)):
-        pass
-    with (
-        open_raw(damage(raw, "keyword"), SHAPE) as frame,
-        pytest.raises(InputError, match="quadrant 2: header keyword GAIN is missing"),
-    ):
-        frame.number("GAIN", 2)
-    with pytest.raises(InputError, match="no such file"), open_raw(raw.with_name(raw_name("o", 2))):
-        pass

@@ -51,7 +51,8 @@ class RawQuadrant(NamedTuple):
     @property
     def saturation_linear_adu(self) -> float:
         """Saturation above the overscan and on the linear scale."""
-        measured = np.array([self.settings.saturation_adu - np.median(self.bias_level_adu)])
+        level = np.median(self.bias_level_adu)
+        measured = np.array([self.settings.saturation_adu - level], dtype=np.float64)
         return float(linearity.correct_linearity(measured, *self.coefficients)[0])
 
     def raw_rows(self, first: int, stop: int) -> np.ndarray:

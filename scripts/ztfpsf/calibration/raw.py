@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from ztfpsf.calibration.identity import check_identity
 from ztfpsf.calibration.rice import RiceImage, open_rice
-from ztfpsf.cards import get_value, require_keyword
+from ztfpsf.cards import get_number, get_value, require_keyword
 from ztfpsf.errors import InputError
 from ztfpsf.fits_files import FETCH, damage_named, open_fits
 from ztfpsf.names import RawName, parse_raw
@@ -22,6 +22,9 @@ from ztfpsf.names import RawName, parse_raw
 QUADRANTS = (1, 2, 3, 4)
 N_HDUS = 9
 QUADRANT_SHAPE = (3080, 3072)  # (ny, nx) of ZTF
+FLOAT_BITS = (-32, -64)  # BITPIX
+# What a converter of 16 bits gives, and a margin for the rounding of compression.
+LOWEST_ADU, HIGHEST_ADU = np.float32(-1), np.float32(65536)
 
 
 class DamagedFrameError(InputError):
@@ -48,7 +51,10 @@ class RawFrame(NamedTuple):
         return self.hdus[qid].header
 
     def rows(self, qid: int, first: int, stop: int) -> np.ndarray:
-        """Stored rows first..stop-1 of a quadrant, float32 ADU, a writable copy."""
+        """Stored rows first..stop-1 of a quadrant, float32 ADU, a writable copy.
+
+        What no converter gives is NaN: transfers garble files.
+        """
         return self._read(qid, np.s_[first:stop])
 
     def overscan(self, qid: int) -> np.ndarray:
@@ -59,10 +65,15 @@ class RawFrame(NamedTuple):
         try:
             with damage_named(self.path):
                 if index in self.rice:
-                    return self.rice[index].rows(*key.indices(self.shape[0])[:2])
-                return np.array(self.hdus[index].section[key], dtype=np.float32)
+                    pixels = self.rice[index].rows(*key.indices(self.shape[0])[:2])
+                else:
+                    pixels = np.array(self.hdus[index].section[key], dtype=np.float32)
         except InputError as error:
             raise DamagedFrameError(self.path, str(error)) from None
+        # NaN fail both comparisons.
+        if not (pixels.min() >= LOWEST_ADU and pixels.max() <= HIGHEST_ADU):
+            pixels[(pixels < LOWEST_ADU) | (pixels > HIGHEST_ADU)] = np.nan
+        return pixels
 
     def number(self, key: str, qid: int | None = None) -> float:
         """A keyword of the primary header, or of a quadrant's."""
@@ -108,6 +119,12 @@ def _check_structure(frame: RawFrame) -> None:
             f"overscan; {FETCH}."
         )
     ny, nx = frame.shape
+    for index, hdu in enumerate(hdus[1:], start=1):
+        if (bits := get_number(hdu.header, "BITPIX")) not in FLOAT_BITS:
+            raise InputError(
+                f"{path}: HDU {index} has BITPIX = {bits:g}; expected -32, floats, whose rounding "
+                "does not hide the read noise: give a raw frame as ZTF's archive has it."
+            )
     for qid in QUADRANTS:
         image, strip = hdus[qid].shape, hdus[qid + len(QUADRANTS)].shape
         if image != frame.shape or len(strip) != 2 or strip[0] != ny or not 0 < strip[1] < nx:
