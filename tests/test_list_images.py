@@ -137,6 +137,22 @@ def test_large_parquet_sheet(tmp_path: Path) -> None:
         ({"image": IMAGES[:1]}, f"no file is given for '{IMAGES[0]}'"),
         ({"image": IMAGES[:1], "scimg": ["a"]}, "unknown column 'scimg' (did you mean 'sciimg'?)"),
         ({"image": pyarrow.array([], pyarrow.string())}, "holds no image"),
+        ({"image": pyarrow.nulls(2)}, "2 rows name no image; add the name, or remove them."),
+        ({"image": [IMAGES[0], None], "sciimg": ["a", "b"]}, "1 rows name no image"),
+        ({"image": [7]}, "column 'image' holds int64 values; write it as a column of texts."),
+        (
+            {"image": IMAGES[:1], "sciimg": [["a.fits"]]},
+            "column 'sciimg' holds list<element: string> values; write it as a column of texts.",
+        ),
+        ({"image": IMAGES[:1], "sciimg": [b"\xff"]}, "column 'sciimg' is not UTF-8; write it as"),
+        (
+            {"image": IMAGES[:1], "sciimg": ["s3://a/b.fits"]},
+            "column 'sciimg' has the URL 's3://a/b.fits'; fetch it, and write the path of the",
+        ),
+        (
+            {"image": ["ztf_20200230431759_000655_zr_c13_o_q3"], "sciimg": ["a.fits"]},
+            "'ztf_20200230431759_000655_zr_c13_o_q3': there is no day 20200230; correct the name.",
+        ),
     ],
 )
 def test_bad_parquet_sheet(tmp_path: Path, columns: dict, sentence: str) -> None:
@@ -146,6 +162,18 @@ def test_bad_parquet_sheet(tmp_path: Path, columns: dict, sentence: str) -> None
         read_sheet(path)
     assert str(caught.value).startswith(str(path))
     assert sentence in str(caught.value)
+
+
+def test_texts_of_other_types(tmp_path: Path) -> None:
+    """As other programs write them: bytes, categories, a column of nothing."""
+    path = tmp_path / "sheet.parquet"
+    columns = {
+        "image": pyarrow.array(IMAGES[:2]).dictionary_encode(),
+        "sciimg": [b"a.fits", b"b.fits"],
+        "mskimg": pyarrow.nulls(2),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    assert read_sheet(path).images(IMAGES[1]) == [ImageFiles(IMAGES[1], "b.fits")]
 
 
 def test_unsorted_sheet_with_a_data_root(tmp_path: Path) -> None:

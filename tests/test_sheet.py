@@ -49,6 +49,28 @@ def test_file_of_the_tree(tmp_path: Path, ending: str, row_names_root: bool) -> 
     ]
 
 
+@pytest.mark.parametrize("name", ["a.fit", "a.FITS", "a.fits?center=1,2", "a", "a.fits.Z"])
+def test_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    make_files(tmp_path, name)
+    for path in (f"{tmp_path}/{name}", f"lost/{name}"):
+        sheet = read_sheet(write(tmp_path, f'image,sciimg\n{QUADRANT},"{path}"\n'), "root")
+        assert sheet.images(QUADRANT) == [ImageFiles(QUADRANT, path)]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    """One that leads back, and two to one folder, make no image twice."""
+    other = f"{EXPOSURE}_c01_o_q1"
+    make_files(tmp_path / "disk", f"{other}_sciimg.fits")
+    make_files(tmp_path / "night", f"{QUADRANT}_sciimg.fits")
+    for name, target in (("a", "disk"), ("b", "disk"), ("c", "night")):
+        (tmp_path / "night" / name).symlink_to(tmp_path / target)
+    sheet = read_sheet(write(tmp_path, f"image,sciimg\n,{tmp_path}/night\n"))
+    assert [files.sciimg for files in sheet.images(EXPOSURE)] == [
+        f"{tmp_path}/night/a/{other}_sciimg.fits",
+        f"{tmp_path}/night/{QUADRANT}_sciimg.fits",
+    ]
+
+
 def test_file_missing_in_the_tree_is_left_to_snakemake(tmp_path: Path) -> None:
     sheet = read_sheet(write(tmp_path, f"image\n{QUADRANT}\n"), str(tmp_path))
     assert sheet.images(QUADRANT) == [
@@ -108,20 +130,32 @@ def test_unknown_unit(tmp_path: Path, unit: str) -> None:
         (f"image,sciimg\n{QUADRANT}\n", "line 2: 1 cells, but the first line names 2 columns"),
         (f"image,sciimg\n\n{QUADRANT}_x,a.fits\n", f"line 3: '{QUADRANT}_x' is not the name"),
         (f"image,sciimg\n{QUADRANT},\n", f"line 2: no file is given for '{QUADRANT}'"),
-        ("image,sciimg\n,a.fits\n", "line 2: the image has no name"),
+        ("image,sciimg\n,a.fits\n", "line 2: the image has no name, and 'a.fits' is no directory"),
         ("image,sciimg,mskimg\n,,b.fits\n", "line 2: the image has no name"),
         (
-            "image,sciimg,mskimg\n,dir,b.fits\n",
+            "image,sciimg,mskimg\n,empty,b.fits\n",
             "line 2: masks and variances of a directory are found beside",
         ),
-        ("image,sciimg\n,no_such_dir\n", "below the directory 'no_such_dir'"),
+        ("image,sciimg\n,empty\n", "below the directory 'empty'"),
+        (
+            f"image,sciimg\n{QUADRANT},https://example.org/a.fits\n",
+            "line 2: column 'sciimg' has the URL 'https://example.org/a.fits'; fetch it, and write",
+        ),
+        (
+            "image,sciimg\nztf_20200230431759_000655_zr_c13_o_q3,a.fits\n",
+            "line 2: 'ztf_20200230431759_000655_zr_c13_o_q3': there is no day 20200230; correct",
+        ),
         (
             f"image,sciimg\n{QUADRANT},a.fits\n{QUADRANT},b.fits\n",
             f"line 3: image '{QUADRANT}' is listed twice",
         ),
     ],
 )
-def test_bad_sheet_is_told_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+def test_bad_sheet_is_told_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
     with pytest.raises(InputError) as error:
         read_sheet(write(tmp_path, text))
     assert sentence in str(error.value)

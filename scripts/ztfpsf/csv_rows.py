@@ -4,7 +4,7 @@ The standard library only: sheets are read at every start of the workflow.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +45,9 @@ def read_rows(path: str | Path, kind: SheetKind) -> Iterator[tuple[str, dict[str
                         f"{len(columns)} columns; add or remove commas."
                     )
                 else:
-                    yield where, dict(zip(columns, cells, strict=True))
+                    record = dict(zip(columns, cells, strict=True))
+                    _check_cells(record, where)
+                    yield where, record
     except FileNotFoundError:
         raise InputError(no_sheet(path, kind)) from None
     except OSError as error:
@@ -54,6 +56,20 @@ def read_rows(path: str | Path, kind: SheetKind) -> Iterator[tuple[str, dict[str
         raise InputError(
             f"{path}: not a text file in UTF-8 ({error}); save the {kind.name} as CSV."
         ) from None
+
+
+def _check_cells(record: Mapping[str, str], where: str) -> None:
+    for column, cell in record.items():
+        if "://" in cell:
+            raise InputError(f"{where}: {no_url(column, cell)}")
+
+
+def no_url(column: str, cell: str) -> str:
+    """What is wrong with a URL: readers would fetch it, unasked and in every job."""
+    return (
+        f"column '{column}' has the URL '{cell}'; fetch it, and write the path of the file on this "
+        "machine."
+    )
 
 
 def no_sheet(path: str | Path, kind: SheetKind) -> str:

@@ -64,9 +64,16 @@ def parse_dates(text: str) -> tuple[str, str]:
 def find_images(root: str, selection: ImageSelection = ALL) -> Iterator[ImageFiles]:
     """Science images below a directory with the masks and variances beside them, folder by folder.
 
-    Folders of ZTF's tree (sci/YYYY/MMDD) outside the dates wanted are not entered.
+    Folders of ZTF's tree (sci/YYYY/MMDD) outside the dates wanted are not entered. Links to folders
+    are followed, and no folder is entered twice.
     """
-    for folder, folders, files in os.walk(root):
+    entered: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if _may_hold(f"{folder}/{name}", selection))
         present = set(files)
         matches = filter(None, map(_SCIENCE_FILE.fullmatch, sorted(files)))

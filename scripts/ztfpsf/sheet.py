@@ -7,7 +7,6 @@ and no file is looked at before its unit is asked for.
 
 import difflib
 import os
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,8 +25,6 @@ from ztfpsf.names import QuadrantName, parse_quadrant
 
 COLUMNS = ("image", "sciimg", "mskimg", "catalogue", "varimg")
 LEVELS = ("quadrant", "ccd", "exposure")
-
-_FITS_FILE = re.compile(r".*\.fits(?:\.fz|\.gz)?")
 
 
 class ImageSheet(NamedTuple):
@@ -62,8 +59,8 @@ class ImageSheet(NamedTuple):
         return sorted({name[:length] for name in self.names})
 
     def _resolve(self, row: ImageFiles) -> ImageFiles:
-        """Replace a root of ZTF's tree by the files below it."""
-        if _FITS_FILE.fullmatch(row.sciimg):
+        """Replace a root of ZTF's tree by the files below it; a file may have any name."""
+        if row.sciimg and not os.path.isdir(row.sciimg):
             return row
         root, name = row.sciimg or self.data_root, parse_quadrant(row.image)
         return row._replace(
@@ -152,9 +149,10 @@ def _expand(row: ImageFiles, where: str, data_root: str) -> Iterator[ImageFiles]
     if row.image:
         _check_named(row, where, data_root)
         yield row
-    elif not row.sciimg or _FITS_FILE.fullmatch(row.sciimg):
+    elif not os.path.isdir(row.sciimg):
+        given = f", and '{row.sciimg}' is no directory of images" if row.sciimg else ""
         raise InputError(
-            f"{where}: the image has no name; write one of the form "
+            f"{where}: the image has no name{given}; write one of the form "
             "ztf_20200924431759_000655_zr_c13_o_q3 in the column 'image'."
         )
     elif row.mskimg or row.varimg:

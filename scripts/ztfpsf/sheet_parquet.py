@@ -5,16 +5,26 @@ A name costs some 80 bytes of memory; the paths of a row are looked up when its 
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from ztfpsf.csv_rows import no_sheet
+from ztfpsf.csv_rows import no_sheet, no_url
 from ztfpsf.errors import InputError
 from ztfpsf.listing import ImageFiles
 from ztfpsf.names import QUADRANT_PATTERN
+from ztfpsf.nights import to_date
 from ztfpsf.sheet import IMAGE_SHEET, ImageSheet, check_columns, no_file, no_image
+
+_TEXTS = (
+    pyarrow.types.is_null,
+    pyarrow.types.is_string,
+    pyarrow.types.is_large_string,
+    pyarrow.types.is_binary,
+    pyarrow.types.is_large_binary,
+)
 
 
 class Rows(Sequence[ImageFiles]):
@@ -26,7 +36,13 @@ class Rows(Sequence[ImageFiles]):
     def __len__(self) -> int:
         return self._table.num_rows
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> ImageFiles: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[ImageFiles]: ...
+
+    def __getitem__(self, index: int | slice) -> ImageFiles | list[ImageFiles]:
         if isinstance(index, slice):
             start, stop, _ = index.indices(len(self))
             records = self._table.slice(start, max(stop - start, 0)).to_pylist()
@@ -57,11 +73,33 @@ def read_parquet_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
         raise InputError(f"{path}: not a parquet file ({error}); write it again.") from None
     if not table.num_rows:
         raise InputError(no_image(path))
-    table = _sort(table)
+    table = _sort(_to_texts(table, path))
     _check_names(table["image"], path)
     if not data_root:
         _check_files(table, path)
     return ImageSheet(str(path), data_root, table["image"].to_pylist(), Rows(table))
+
+
+def _to_texts(table: pyarrow.Table, path: str | Path) -> pyarrow.Table:
+    """The table with all columns as text. Raises InputError for numbers, lists, URLs and so on."""
+    for k, column in enumerate(table.column_names):
+        kind = table[column].type
+        kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+        if not any(is_text(kind) for is_text in _TEXTS):
+            raise InputError(
+                f"{path}: column '{column}' holds {kind} values; write it as a column of texts."
+            )
+        try:
+            texts = table[column].cast(pyarrow.string())
+        except pyarrow.ArrowInvalid:
+            raise InputError(
+                f"{path}: column '{column}' is not UTF-8; write it as a column of texts."
+            ) from None
+        urls = texts.filter(pyarrow.compute.match_substring(texts, "://"))
+        if len(urls):
+            raise InputError(f"{path}: {no_url(column, urls[0].as_py())}")
+        table = table.set_column(k, column, texts)
+    return table
 
 
 def _sort(table: pyarrow.Table) -> pyarrow.Table:
@@ -71,6 +109,10 @@ def _sort(table: pyarrow.Table) -> pyarrow.Table:
 
 
 def _check_names(names: pyarrow.ChunkedArray, path: str | Path) -> None:
+    if names.null_count:
+        raise InputError(
+            f"{path}: {names.null_count} rows name no image; add the name, or remove them."
+        )
     matches = pyarrow.compute.match_substring_regex(names, f"^{QUADRANT_PATTERN}$")
     wrong = names.filter(pyarrow.compute.invert(pyarrow.compute.fill_null(matches, False)))
     if len(wrong):
@@ -78,6 +120,16 @@ def _check_names(names: pyarrow.ChunkedArray, path: str | Path) -> None:
             f"{path}: '{wrong[0].as_py()}' is not the name of a ZTF quadrant; expected the form "
             "ztf_20200924431759_000655_zr_c13_o_q3."
         )
+    # A name is wrong, too, where its day is in no calendar.
+    days = pyarrow.compute.utf8_slice_codeunits(names, len("ztf_"), len("ztf_YYYYMMDD"))
+    for day in days.unique().to_pylist():
+        try:
+            to_date(day)
+        except InputError:
+            name = names.filter(pyarrow.compute.equal(days, day))[0].as_py()
+            raise InputError(
+                f"{path}: '{name}': there is no day {day}; correct the name."
+            ) from None
     twice = names[1:].filter(pyarrow.compute.equal(names[1:], names[:-1]))
     if len(twice):
         raise InputError(f"{path}: image '{twice[0].as_py()}' is listed twice; keep one row.")
