@@ -63,15 +63,14 @@ def made_files_of(name):
 
 
 def obtainable(paths):
-    """Files that exist or that some rule makes.
+    """Files that exist or that some rule makes, and that Snakemake can name.
 
-    For want of one input, Snakemake would begin no job at all.
-
-    The scripts take all paths from params, and fail for that image alone.
+    For want of one input, or for braces in its path, Snakemake would begin no job at all. The
+    scripts take all paths from params, and fail for that image alone.
     """
     return [
         path
-        for path in paths
+        for path in filter(inputs.is_plain, paths)
         if os.path.exists(path) or any(one.is_producer(path) for one in workflow.rules)
     ]
 

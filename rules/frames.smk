@@ -60,7 +60,8 @@ def raw_of_science(wildcards):
 def ipac_products(wildcards):
     """Input function: IPAC's files for the quadrants of a CCD, below config key ipac_root."""
     root, ccd = config["ipac_root"], f"{wildcards.exposure}_c{wildcards.ccdid}_o"
-    return inputs.find_ipac_products(root, ccd, SIMULATED["sci"]) if root else []
+    found = inputs.find_ipac_products(root, ccd, SIMULATED["sci"]) if root else []
+    return [path for path in found if inputs.is_plain(path)]
 
 
 def calibrated_images(kind):

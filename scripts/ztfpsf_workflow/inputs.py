@@ -1,5 +1,6 @@
 """Which images and raw frames there are: sheets, simulated frames, and where their files lie."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ from ztfpsf.simulation.plan import list_files
 from ztfpsf.simulation.settings import NightSettings, make_settings
 
 SIMULATED = "simulate_raw"  # value of the config key frames
+_PATTERN = re.compile(r"\{.*\}|<.*>")
 
 
 def find_beside(path: str, base: Path) -> str:
     """A relative path, from the working directory or else from that of the Snakefile."""
     return path if Path(path).exists() or not (base / path).exists() else str(base / path)
+
+
+def is_plain(path: str) -> bool:
+    """Whether Snakemake takes a path as it is: {x} would be a wildcard, <x> a variable."""
+    return not _PATTERN.search(path)
 
 
 def list_simulated(block: Mapping[str, Any]) -> dict[str, list[str]]:

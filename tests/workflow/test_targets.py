@@ -242,6 +242,19 @@ def test_missing_files_are_left_to_the_scripts(workflow: Workflow) -> None:
     assert not any("lost" in file for file in run.files)
 
 
+@pytest.mark.parametrize("folder", ["d{x}", "d<x>", "d'x", "d x"])
+def test_paths_that_are_patterns_to_snakemake_are_left_to_the_scripts(
+    workflow: Workflow, folder: str
+) -> None:
+    (workflow.directory / folder).mkdir()
+    path = f"{folder}/{QUADRANT}_sciimg.fits"
+    (workflow.directory / path).touch()
+    target = f"results/cut_stamps/{QUADRANT}_stamps.fits"
+    sheet = workflow.write_sheet([f"{QUADRANT},{path},,"])
+    run = workflow.dry_run("--config", sheet, targets=[target])
+    assert run.jobs == {"select_stars": 1, "cut_stamps": 1}, run.text
+
+
 def test_missing_raw_frames_are_left_to_the_scripts(workflow: Workflow) -> None:
     names = [f"ztf_202009240{k}0000_000000_bi_c01_b.fits.fz" for k in range(5)]
     names += [f"ztf_202009241{k}0000_000000_zr_c01_f.fits.fz" for k in range(3)]
