@@ -4,6 +4,7 @@ LOCK ?= cpu
 
 BIN := .venv/bin
 COMPARE := --configfile config/compare.yaml
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 REPORT := --report results/report.html --report-stylesheet rules/captions/report.css
 # Written when an installation is complete: an interrupted one starts again.
 PINNED := .venv/.$(LOCK).lock-stamp
@@ -15,7 +16,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo report test test-cluster test-report lint format docs lock bench bench-scale bench-calibration clean
+.PHONY: help env demo report test coverage test-cluster test-report lint format docs lock bench bench-scale bench-calibration clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +47,11 @@ report: $(STAMP) ## results/report.html, one page about all results (ARGS=: what
 	$(BIN)/snakemake $(ARGS) $(REPORT) -- report
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest tests --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest tests $(PARALLEL)
+
+coverage: $(STAMP) ## run the tests, and tell which lines they reach and which tests take longest
+	$(BIN)/python -m pytest tests $(PARALLEL) --cov --cov-config=pyproject.toml \
+	  --cov-report=term-missing:skip-covered --durations=25
 
 test-cluster: $(STAMP) ## run the demo, and faults, on a SLURM made for it (installs Debian's packages)
 	@$(BIN)/python tests/helpers/install_slurm.py
@@ -108,5 +113,5 @@ $(BENCH_STAMP): envs/bench.lock
 	@touch $@
 
 clean: ## remove the environment and all caches; results and logs stay
-	rm -rf .venv .venv-bench .venv-bench-psf .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-bench-psf .pytest_cache .ruff_cache .mypy_cache .coverage build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
