@@ -28,8 +28,8 @@ def rows(
 
 def table() -> str:
     """The table in Markdown."""
-    schema = yaml.safe_load((FOLDER / "schema.yaml").read_text())
-    defaults = yaml.safe_load((FOLDER / "config.yaml").read_text())
+    schema = yaml.safe_load((FOLDER / "schema.yaml").read_text("utf-8"))
+    defaults = yaml.safe_load((FOLDER / "config.yaml").read_text("utf-8"))
     lines = [("key", "default", "meaning"), ("---", "---", "---"), *rows(schema, defaults)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -43,4 +43,4 @@ def with_table(text: str) -> str:
 
 if __name__ == "__main__":
     readme = FOLDER / "README.md"
-    readme.write_text(with_table(readme.read_text()))
+    readme.write_text(with_table(readme.read_text("utf-8")), "utf-8")

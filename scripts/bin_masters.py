@@ -20,7 +20,7 @@ def bin_masters(
     """Bin the masters of `ccdids`; `path_to_focal_plane` of flats is their normalisation, or ""."""
     scales = {}
     if path_to_focal_plane:
-        ccds = json.loads(Path(path_to_focal_plane).read_text())["ccds"]
+        ccds = json.loads(Path(path_to_focal_plane).read_text("utf-8"))["ccds"]
         scales = {int(ccdid): record["scale"] for ccdid, record in ccds.items()}
     binned = bin_ccds(paths_to_masters, kind, ccdids, scales)
     provenance = make_provenance(paths_to_masters, {"kind": kind})

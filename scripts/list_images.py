@@ -37,7 +37,7 @@ def list_images(root: str, path_to_sheet: str, selection: ImageSelection) -> str
 
             write_parquet_sheet(rows, temporary)
         else:
-            with open(temporary, "w", newline="") as file:
+            with open(temporary, "w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows([ImageFiles._fields, *rows])
     exposures = {parse_quadrant(row.image).exposure for row in rows}
     nights = {exposure[4:12] for exposure in exposures}

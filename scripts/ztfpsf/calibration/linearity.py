@@ -28,7 +28,7 @@ def table_of_night(night: str) -> str:
 @cache
 def read_table(name: str) -> dict[tuple[int, str], tuple[float, float]]:
     """(A, B) by (ccdid, amplifier); an amplifier is known by its id '0'..'3' and name 'E'..'H'."""
-    text = (Path(__file__).parent / "data" / name).read_text()
+    text = (Path(__file__).parent / "data" / name).read_text("utf-8")
     table = {}
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):

@@ -38,7 +38,7 @@ def read_pockets(path: str | Path) -> dict[tuple[int, int], Pocket]:
     This is the form of pocket_corrections.yaml of ztfsensors. Raises InputError.
     """
     try:
-        rows = yaml.safe_load(Path(path).read_text())["data"]
+        rows = yaml.safe_load(Path(path).read_text("utf-8"))["data"]
         pockets = {
             (row["ccdid"], row["qid"]): Pocket(
                 **{name: float(row["pars"][name]) for name in Pocket._fields}

@@ -66,7 +66,7 @@ def _cache_directory(device_kind: str) -> Path:
     processor = device_kind + platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
+        lines = cpuinfo.read_text("utf-8").splitlines()
         processor += next((line for line in lines if line.startswith(("flags", "Features"))), "")
     digest = hashlib.sha256(processor.encode()).hexdigest()[:12]
     return Path(root) / "ztfpsf" / f"jax-{digest}"

@@ -22,7 +22,7 @@ def table_name(night: str) -> str:
 def read_coefficients(path: str | Path, ccdid: int, amp_id: int) -> tuple[float, float]:
     """A and B of one amplifier from a table with columns CCDID, AMP_NAME, AMP_ID, A, B."""
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text("utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no such linearity table; correct its path.") from None
     rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]

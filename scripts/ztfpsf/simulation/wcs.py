@@ -15,7 +15,7 @@ SCALE_DEG = 1.0126 / 3600
 def template_header() -> fits.Header:
     """World coordinates of ztf_20190709485764_000600_zg_c04_o_q4, as published."""
     path = Path(__file__).with_name("tpv_header.txt")
-    return fits.Header.fromstring(path.read_text(), sep="\n")
+    return fits.Header.fromstring(path.read_text("utf-8"), sep="\n")
 
 
 def ccd_offset_px(ccdid: int) -> tuple[float, float]:
