@@ -71,7 +71,7 @@ def brightness(samples: Mapping[int, Sampled]) -> dict[str, float]:
         for quadrant, values in zip(sampled.quadrants, sampled.samples, strict=True):
             ratios.setdefault(quadrant.frame.path, []).append(values[lit] / reference[lit])
     scales = {path: float(np.nanmedian(np.concatenate(r))) for path, r in ratios.items()}
-    mean = np.mean(list(scales.values()))
+    mean = float(np.mean(list(scales.values())))
     return {path: scale / mean for path, scale in scales.items()}
 
 

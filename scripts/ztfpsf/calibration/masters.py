@@ -187,7 +187,8 @@ def _bias_quadrant(
     selection: FrameSelection, qid: int, wanted: Wanted, hot_sigma: float, settings: Combination
 ) -> MasterQuadrant:
     """The quadrant, made without the frames whose rows turn out to be damaged on the way."""
-    frames, damaged = selection.frames, {}
+    frames = selection.frames
+    damaged: dict[str, str] = {}
     while True:
         try:
             group, rejected = bias_group(frames, qid, wanted, settings, damaged)

@@ -16,7 +16,7 @@ _MOSAIC_CELL = {1: (1, 1), 2: (1, 0), 3: (0, 0), 4: (0, 1)}
 
 def stored_to_read(array: np.ndarray, qid: int) -> np.ndarray:
     """View of a stored array (..., ny, nx) in read order; applied twice it does nothing."""
-    return np.flip(array, axis=[axis - 2 for axis in _READ_AXES[qid]])
+    return np.flip(array, axis=tuple(axis - 2 for axis in _READ_AXES[qid]))
 
 
 read_to_stored = stored_to_read

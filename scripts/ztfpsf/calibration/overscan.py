@@ -5,6 +5,7 @@ over the rows it is smoothed by a Legendre polynomial fitted in closed form. Row
 order of the pixels, so a tilt cannot be subtracted upside down.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from ztfpsf.calibration.orientation import overscan_columns
 from ztfpsf.errors import InputError
 
 N_FITS = 3
-STATISTICS = {"median": np.nanmedian, "mean": np.nanmean}
+STATISTICS: dict[str, Callable[..., np.ndarray]] = {"median": np.nanmedian, "mean": np.nanmean}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def smooth_levels(levels_adu: np.ndarray, settings: Overscan) -> np.ndarray:
     """
     x = np.linspace(-1.0, 1.0, len(levels_adu))
     finite = np.isfinite(levels_adu)
-    model = np.full_like(x, np.median(levels_adu[finite]) if finite.any() else 0.0)
+    model: np.ndarray = np.full_like(x, np.median(levels_adu[finite]) if finite.any() else 0.0)
     for _ in range(N_FITS):
         distance = np.where(finite, np.abs(levels_adu - model), np.inf)
         # A noiseless strip has no deviation at all and must keep its rows.

@@ -134,7 +134,7 @@ class PsfComparison(NamedTuple):
 
 def compare_psf(stamp: Stamp, psf: TruePsf, positions: np.ndarray, size_px: int) -> PsfComparison:
     """`stamp(x, y, size)` is the fitted PSF as `TruePsf.stamp` defines it; positions (n, 2)."""
-    rows = np.array([_compare_stamp(stamp, psf, *position, size_px) for position in positions])
+    rows = np.array([_compare_stamp(stamp, psf, x, y, size_px) for x, y in positions])
     l2, size, e1, e2, dx, dy = rows.T
     return PsfComparison(
         len(rows),

@@ -81,15 +81,14 @@ def _expected_electrons(
     amplifier: Amplifier,
     scene: SkyScene | None,
 ) -> np.ndarray:
-    if frame.kind == "b":
-        light = np.zeros_like(amplifier.response)
-    elif scene is not None:
+    if scene is not None:
         light = scene.light_adu * amplifier.response
-    else:
+    elif frame.led is not None:
         leds = settings.filters[frame.filtercode]
-        lamp = _lamp(settings, frame)
         light = led_response(settings.detector, amplifier, frame.led, leds)
-        light *= np.float32(lamp) * amplifier.response
+        light *= np.float32(_lamp(settings, frame)) * amplifier.response
+    else:
+        light = np.zeros_like(amplifier.response)
     light *= np.float32(amplifier.gain)
     exptime = make_exposure(settings, frame).exptime_s
     light[amplifier.bad == 2] += amplifier.hot_electron_s * np.float32(exptime)
@@ -98,7 +97,7 @@ def _expected_electrons(
 
 def _lamp(settings: NightSettings, frame: PlannedFrame) -> float:
     """Level of a flat, ADU: each LED has its own, and lamps drift by half a per cent."""
-    led = generator(settings.seed, "led", frame.led).uniform(0.8, 1.2)
+    led = generator(settings.seed, "led", str(frame.led)).uniform(0.8, 1.2)
     drift = generator(settings.seed, "lamp", frame.filefracday).standard_normal()
     return settings.flat_level_adu * led * (1 + 0.005 * drift)
 

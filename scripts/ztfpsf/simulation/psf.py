@@ -6,7 +6,7 @@ know that one.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import galsim
 import numpy as np
@@ -24,6 +24,9 @@ FFT_SIZE_PX = 129
 _ACCURACY = galsim.GSParams(maxk_threshold=1e-5, kvalue_accuracy=1e-7, maximum_fft_size=16384)
 
 
+Position = TypeVar("Position", float, np.ndarray)
+
+
 class FieldMap(NamedTuple):
     """Field coordinates of a quadrant's pixels: u = u0 + u_per_px * x, v likewise with y."""
 
@@ -32,7 +35,7 @@ class FieldMap(NamedTuple):
     v0: float
     v_per_px: float
 
-    def __call__(self, x_px: float, y_px: float) -> tuple[float, float]:
+    def __call__(self, x_px: Position, y_px: Position) -> tuple[Position, Position]:
         return self.u0 + self.u_per_px * x_px, self.v0 + self.v_per_px * y_px
 
 

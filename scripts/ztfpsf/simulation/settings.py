@@ -5,13 +5,16 @@ Standard library only: the workflow reads this module for the names of the frame
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ztfpsf.dome import LEDS
 from ztfpsf.errors import InputError
 from ztfpsf.nights import to_date
 
-AnySettings = TypeVar("AnySettings")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+AnySettings = TypeVar("AnySettings", bound="DataclassInstance")
 PROFILES = ("kolmogorov", "moffat")
 
 # Coefficients of 1, u, v, u^2 + v^2, where u and v are the field coordinates of `FieldMap`.

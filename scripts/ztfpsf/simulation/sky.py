@@ -62,7 +62,8 @@ def sky_catalogue(settings: NightSettings, ccdid: int) -> pd.DataFrame:
     half = np.array([nx + margin, ny + margin])
     n = round(sky.stars_per_quadrant * 4 * half.prod() / (nx * ny))
     offsets = ccd_offset_px(ccdid) + random.uniform(-half, half, (n, 2))
-    ra, dec = from_tangent_plane(*(offsets.T * SCALE_DEG), settings.ra_deg, settings.dec_deg)
+    east, north = offsets.T * SCALE_DEG
+    ra, dec = from_tangent_plane(east, north, settings.ra_deg, settings.dec_deg)
     limits = (sky.brightest_mag, sky.faintest_mag, sky.magnitude_slope)
     mag = catalogue.magnitudes(random, n, *limits)
     return pd.DataFrame({"star_id": np.arange(n), "ra": ra, "dec": dec, "mag": mag})
@@ -116,8 +117,8 @@ def make_scene(settings: NightSettings, exposure: Exposure, ccdid: int, qid: int
     sizes = stamp_sizes(stars["flux_adu"].to_numpy(), settings.psf.fwhm_px, noise)
 
     def draw(image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        columns = (stars[key].to_numpy()[chosen] for key in ("x_px", "y_px", "flux_adu"))
-        add_stars(image, psf, *columns, sizes[chosen])
+        x, y, flux = stars[["x_px", "y_px", "flux_adu"]].to_numpy()[chosen].T
+        add_stars(image, psf, x, y, flux, sizes[chosen])
         return image
 
     silicon = stars["silicon"].to_numpy()

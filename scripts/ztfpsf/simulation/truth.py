@@ -19,6 +19,7 @@ from ztfpsf.simulation.plan import PlannedFrame, header_path, truth_path
 from ztfpsf.simulation.psf import FieldMap, PsfSettings, TruePsf
 from ztfpsf.simulation.scene import seeing_px
 from ztfpsf.simulation.settings import NightSettings, make_settings
+from ztfpsf.simulation.sky import SkyScene
 
 COSMIC_RAY, FULL_WELL, BAD_PIXEL = 1, 2, 4
 # Steps of the stored images: ADU of the bias and the sky, part of the flat's median.
@@ -73,7 +74,7 @@ def bad_pixels(amplifier: Amplifier) -> pd.DataFrame:
 
 
 def science_header(
-    settings: NightSettings, exposure: Exposure, amplifier: Amplifier, part: SimulatedAmplifier
+    settings: NightSettings, exposure: Exposure, amplifier: Amplifier, scene: SkyScene
 ) -> fits.Header:
     """Header as the survey's own pipeline writes it for a science image of this quadrant."""
     ny, nx = amplifier.response.shape
@@ -82,10 +83,10 @@ def science_header(
         round(amplifier.read_noise_electron, 4),
         settings.detector.full_well_adu,
         settings.sky.zeropoint_mag,
-        seeing_px(part.scene.psf, nx / 2, ny / 2),
+        seeing_px(scene.psf, nx / 2, ny / 2),
         settings.sky.sky_adu,
     )
-    return science_cards(exposure, amplifier.ccdid, amplifier.qid, photometry, part.scene.wcs)
+    return science_cards(exposure, amplifier.ccdid, amplifier.qid, photometry, scene.wcs)
 
 
 def write_exposure_truth(
@@ -101,8 +102,9 @@ def write_exposure_truth(
     NOISELESS is the calibrated image without noise, ADU. AFFECTED has the bits 1 cosmic ray,
     2 full well, 4 bad pixel.
     """
-    name = frame.quadrant(amplifier.ccdid, amplifier.qid)
-    header = science_header(settings, make_exposure(settings, frame), amplifier, part)
+    name, scene = frame.quadrant(amplifier.ccdid, amplifier.qid), part.scene
+    assert scene is not None, "frames on sky have one"
+    header = science_header(settings, make_exposure(settings, frame), amplifier, scene)
     primary = fits.HDUList([fits.PrimaryHDU(header=header.copy())])
     write_fits(primary, root / header_path(name), provenance)
     affected = (
@@ -111,18 +113,18 @@ def write_exposure_truth(
     images = fits.HDUList(
         [
             fits.PrimaryHDU(),
-            _image(part.scene.noiseless, "NOISELESS", LIGHT_STEP, header),
+            _image(scene.noiseless, "NOISELESS", LIGHT_STEP, header),
             _flags(affected, "AFFECTED"),
         ]
     )
     write_fits(images, root / truth_path(name, "truth.fits"), provenance)
     ny, nx = affected.shape
-    stars = part.scene.stars
+    stars = scene.stars
     inside = stars["x_px"].between(-0.5, nx - 0.5) & stars["y_px"].between(-0.5, ny - 0.5)
     write_table(
         stars[inside].reset_index(drop=True), root / truth_path(name, "stars.parquet"), provenance
     )
-    write_true_psf(part.scene.psf, nx, ny, root / truth_path(name, "psf.fits"), provenance)
+    write_true_psf(scene.psf, nx, ny, root / truth_path(name, "psf.fits"), provenance)
 
 
 def write_true_psf(
