@@ -2,34 +2,23 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from astropy.io import fits
-from ztfpsf.fits_files import read_image
 from ztfpsf.io import make_provenance, write_json, write_text
 from ztfpsf.jobs import job
 from ztfpsf.psf import load_psf
 from ztfpsf.simulation.comparison import (
-    compare_pixels,
+    compare_image,
     compare_psf,
     compare_stars,
+    grid_positions,
     match_stars,
 )
+from ztfpsf.simulation.report import report
 from ztfpsf.simulation.truth import read_true_psf
 
 logger = logging.getLogger("ztfpsf")
-
-# IPAC's bits of pixels that belong to sources: good pixels.
-SOURCE_BITS = 2 | 2048
-GRID = 5
-TITLES = {
-    "pixels": "Calibrated pixels against the noiseless image, in the noise predicted",
-    "psf": "Fitted PSF against the true one, on a grid over the image (T is the size squared)",
-    "stars": "Stars, fitted minus true",
-}
 
 
 def compare_truth(
@@ -83,50 +72,6 @@ def compare_truth(
     write_json(
         {**record, "provenance": make_provenance(inputs, {"size_px": size_px})}, path_to_record
     )
-
-
-def compare_image(
-    path_to_sciimg: str, path_to_varimg: str, path_to_mskimg: str, path_to_true_image: str
-) -> tuple[dict[str, Any], tuple[int, int]]:
-    """The comparison of pixels, and the shape (ny, nx) of the image."""
-    image, _ = read_image(path_to_sciimg)
-    variance, _ = read_image(path_to_varimg)
-    mask, _ = read_image(path_to_mskimg)
-    with fits.open(path_to_true_image) as hdus:
-        noiseless, affected = hdus["NOISELESS"].data, hdus["AFFECTED"].data
-    found = compare_pixels(image, variance, mask & ~SOURCE_BITS, noiseless, affected)
-    return found._asdict(), image.shape
-
-
-def grid_positions(shape: tuple[int, int]) -> np.ndarray:
-    """Positions (x, y) all over the image, each with its own sub-pixel phase, (GRID^2, 2)."""
-    ny, nx = shape
-    steps = (np.arange(GRID) + 0.5) / GRID
-    x, y = np.meshgrid(steps * nx, steps * ny)
-    phase = np.linspace(-0.4, 0.4, GRID**2)
-    return np.stack([np.round(x.ravel()) + phase, np.round(y.ravel()) + phase[::-1]], axis=1)
-
-
-def report(record: Mapping[str, Any]) -> str:
-    """The record in Markdown."""
-    parts = [f"# {record['unit']} against the truth of its simulation"]
-    for name, title in TITLES.items():
-        rows = record[name]
-        if isinstance(rows, Mapping):
-            rows = [{"image": image, **row} for image, row in rows.items()]
-        parts.append(f"{title}:\n\n{_table(pd.DataFrame(rows))}")
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(rows: pd.DataFrame) -> str:
-    lines = [rows.columns, ["---"] * len(rows.columns), *rows.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return "" if np.isnan(value) else f"{value:.4g}"
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ztfpsf.calibration.failed import write_failed_master
+from ztfpsf.calibration.failed import failure_written
 from ztfpsf.calibration.frames import Wanted, require_frames
-from ztfpsf.calibration.masters import Combination, make_bias, master_cards
-from ztfpsf.calibration.settings import make_detector
-from ztfpsf.errors import InputError
+from ztfpsf.calibration.masters import make_bias, master_cards
+from ztfpsf.calibration.settings import make_combination
 from ztfpsf.io import make_provenance
 from ztfpsf.jobs import job
 
@@ -30,14 +29,14 @@ def make_master_bias(
     """
     wanted = Wanted(night, ccdid, "b", "bi")
     require_frames(len(paths_to_frames), 1, wanted, {})
-    combination = Combination(
-        settings["min_frames"],
-        settings["clip_sigma"],
-        settings["max_outlier_fraction"],
-        make_detector(detector),
-    )
+    combination = make_combination(settings, detector)
     record = {"detector": dict(detector), "make_master_bias": dict(settings)}
-    try:
+    with failure_written(
+        path_to_bias,
+        master_cards(wanted, "bias", combination),
+        combination.detector.quadrant_shape,
+        make_provenance(paths_to_frames, record),
+    ):
         statuses = make_bias(
             paths_to_frames,
             path_to_bias,
@@ -47,15 +46,8 @@ def make_master_bias(
             combination,
             record,
         )
-    except InputError as error:
-        logger.error("%s", error)
-        cards = master_cards(wanted, "bias", combination)
-        shape = combination.detector.quadrant_shape
-        provenance = make_provenance(paths_to_frames, record)
-        write_failed_master(path_to_bias, cards, shape, str(error), provenance)
-        return
-    for quadrant, status in statuses.items():
-        logger.info("%s: %s", quadrant, status)
+        for quadrant, status in statuses.items():
+            logger.info("%s: %s", quadrant, status)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ztfpsf.calibration.failed import write_failed_master
-from ztfpsf.calibration.flat import FlatSettings, Response, make_flat
+from ztfpsf.calibration.failed import failure_written
+from ztfpsf.calibration.flat import failed_flat_cards, make_flat
 from ztfpsf.calibration.frames import Wanted, require_frames
-from ztfpsf.calibration.masters import Combination, master_cards
-from ztfpsf.calibration.settings import make_detector
+from ztfpsf.calibration.settings import make_flat_settings
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
 from ztfpsf.jobs import job
@@ -35,33 +34,21 @@ def make_master_flat(
     """
     wanted = Wanted(night, ccdid, "f", filtercode)
     require_frames(len(paths_to_frames), 1, wanted, {})
-    flat_settings = FlatSettings(
-        Combination(
-            settings["min_frames"],
-            settings["clip_sigma"],
-            settings["max_outlier_fraction"],
-            make_detector(detector),
-        ),
-        Response(**settings["response"]),
-        {int(led): weight for led, weight in (settings["led_weights"] or {}).items()},
-    )
+    flat_settings = make_flat_settings(settings, detector)
     record = {"detector": dict(detector), "make_master_flat": dict(settings)}
-    try:
+    with failure_written(
+        path_to_flat,
+        failed_flat_cards(wanted, flat_settings),
+        flat_settings.combination.detector.quadrant_shape,
+        make_provenance([path_to_bias, *paths_to_frames], record),
+    ):
         if missing:
             raise InputError(missing)
         statuses = make_flat(
             paths_to_frames, path_to_bias, path_to_flat, wanted, flat_settings, record
         )
-    except InputError as error:
-        logger.error("%s", error)
-        cards = master_cards(wanted, "flat", flat_settings.combination)
-        cards += [("FLTNORM", 0.0, "median signal of the CCD (ADU)"), ("LEDS", "", "none")]
-        shape = flat_settings.combination.detector.quadrant_shape
-        provenance = make_provenance([path_to_bias, *paths_to_frames], record)
-        write_failed_master(path_to_flat, cards, shape, str(error), provenance)
-        return
-    for quadrant, status in statuses.items():
-        logger.info("%s: %s", quadrant, status)
+        for quadrant, status in statuses.items():
+            logger.info("%s: %s", quadrant, status)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,15 @@ def _finish(
     return quadrant._replace(cards=quadrant_cards(groups[0], n_frames, damaged))
 
 
+def failed_flat_cards(wanted: Wanted, settings: FlatSettings) -> Cards:
+    """Primary header of a flat without any LED."""
+    return [
+        *master_cards(wanted, "flat", settings.combination),
+        ("FLTNORM", 0.0, "median signal of the CCD (ADU)"),
+        ("LEDS", "", "none"),
+    ]
+
+
 def _led_cards(leds: Sequence[LedFlat], wanted: Wanted, settings: FlatSettings) -> Cards:
     missing = sorted(set(LEDS[wanted.filtercode]) - {led.led for led in leds})
     cards: Cards = [

@@ -6,6 +6,8 @@ from typing import Any
 from ztfpsf.calibration import linearity
 from ztfpsf.calibration.cosmics import Cosmics
 from ztfpsf.calibration.detector import Detector
+from ztfpsf.calibration.flat import FlatSettings, Response
+from ztfpsf.calibration.masters import Combination
 from ztfpsf.calibration.overscan import Overscan
 from ztfpsf.calibration.pocket import read_pockets
 from ztfpsf.calibration.science import Science
@@ -26,6 +28,25 @@ def make_detector(settings: Mapping[str, Any]) -> Detector:
         linearity_key=key,
         saturation_adu=float(settings["saturation_adu"]),
         pockets=read_pockets(pockets) if pockets else None,
+    )
+
+
+def make_combination(settings: Mapping[str, Any], detector: Mapping[str, Any]) -> Combination:
+    """From the block of a master frame, and the block `detector`. Raises InputError."""
+    return Combination(
+        settings["min_frames"],
+        settings["clip_sigma"],
+        settings["max_outlier_fraction"],
+        make_detector(detector),
+    )
+
+
+def make_flat_settings(settings: Mapping[str, Any], detector: Mapping[str, Any]) -> FlatSettings:
+    """From the blocks `make_master_flat` and `detector`. Raises InputError."""
+    return FlatSettings(
+        make_combination(settings, detector),
+        Response(**settings["response"]),
+        {int(led): float(weight) for led, weight in (settings["led_weights"] or {}).items()},
     )
 
 

@@ -2,20 +2,26 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import galsim
 import numpy as np
 import pandas as pd
+from astropy.io import fits
 from scipy.spatial import cKDTree
 
 from ztfpsf.errors import InputError
+from ztfpsf.fits_files import read_image
 from ztfpsf.robust import mad_sigma
 from ztfpsf.simulation.psf import TruePsf, true_psf
 
 BLOCK_PX = 32
 MATCH_PX = 1.0
 MAGNITUDE_BINS = (14.0, 15.0, 16.0, 17.0, 18.0)
+
+# IPAC's bits of pixels that belong to sources: good pixels.
+SOURCE_BITS = 2 | 2048
+GRID = 5  # positions along each axis where PSFs are compared
 
 Stamp = Callable[[float, float, int], np.ndarray]
 
@@ -28,6 +34,19 @@ class PixelComparison(NamedTuple):
     variance_ratio: float  # median over blocks of the mean squared (image - truth) / noise
     worst_block_sigma: float  # largest mean of a block, in units of its error
     missed_fraction: float  # affected pixels off by more than 5 sigma that are not masked
+
+
+def compare_image(
+    path_to_sciimg: str, path_to_varimg: str, path_to_mskimg: str, path_to_true_image: str
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """The comparison of pixels, and the shape (ny, nx) of the image."""
+    image, _ = read_image(path_to_sciimg)
+    variance, _ = read_image(path_to_varimg)
+    mask, _ = read_image(path_to_mskimg)
+    with fits.open(path_to_true_image) as hdus:
+        noiseless, affected = hdus["NOISELESS"].data, hdus["AFFECTED"].data
+    found = compare_pixels(image, variance, mask & ~SOURCE_BITS, noiseless, affected)
+    return found._asdict(), image.shape
 
 
 def compare_pixels(
@@ -130,6 +149,15 @@ class PsfComparison(NamedTuple):
     size_rms: float
     ellipticity_rms: float  # of both components together
     shift_rms_px: float  # of the centroid
+
+
+def grid_positions(shape: tuple[int, int]) -> np.ndarray:
+    """Positions (x, y) all over the image, each with its own sub-pixel phase, (GRID^2, 2)."""
+    ny, nx = shape
+    steps = (np.arange(GRID) + 0.5) / GRID
+    x, y = np.meshgrid(steps * nx, steps * ny)
+    phase = np.linspace(-0.4, 0.4, GRID**2)
+    return np.stack([np.round(x.ravel()) + phase, np.round(y.ravel()) + phase[::-1]], axis=1)
 
 
 def compare_psf(stamp: Stamp, psf: TruePsf, positions: np.ndarray, size_px: int) -> PsfComparison:
