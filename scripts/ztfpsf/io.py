@@ -4,12 +4,15 @@ Every product records the format that it is written in, and a checksum. FITS fil
 images, are opened by ztfpsf.fits_files.
 """
 
+import glob
 import json
 import os
+import platform
 import tempfile
+import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROVENANCE_KEY = "ztfpsf"
+_HOST = platform.node().replace(".", "-")
+_ABANDONED_S = 3600.0
 # Of the products' layout: one more wherever an older file would be misread. Files without it are 1.
 FORMAT = 1
 
@@ -33,11 +38,14 @@ FORMAT = 1
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path`, renamed to it when the block ends without an error.
 
-    Two writers of one file (a job requeued while its ghost still runs) cannot mix their bytes.
+    Two writers of one file (a job requeued while its ghost still runs) cannot mix their bytes. What
+    a writer that was killed has left is removed by the next one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    _remove_orphans(path)
+    prefix = f".{path.name}.{_HOST}.{os.getpid()}."
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -49,6 +57,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove the temporary files of writers of `path` that are gone."""
+    for orphan in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        host, pid = orphan.name.removeprefix(f".{path.name}.").split(".")[:2]
+        with suppress(FileNotFoundError):
+            # Of another host nobody can tell; a writer that is alive writes more often than that.
+            is_old = time.time() - orphan.stat().st_mtime > _ABANDONED_S
+            if is_old or (host == _HOST and not _is_running(int(pid))):
+                orphan.unlink()
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def make_provenance(inputs: Sequence[str | Path], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import threadpoolctl
 
+from ztfpsf.compile_cache import remove_damaged
 from ztfpsf.errors import InputError
 
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
@@ -50,7 +51,9 @@ def configure(device: str, n_cpu_devices: int = 1) -> str:
             "environment envs/cuda12.lock (make env LOCK=cuda12), or set the config key device to "
             "cpu."
         )
-    jax.config.update("jax_compilation_cache_dir", str(_cache_directory(found.device_kind)))
+    cache = _cache_directory(found.device_kind)
+    remove_damaged(cache)
+    jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return " ".join(dict.fromkeys([found.platform, found.device_kind]))
 
