@@ -10,7 +10,7 @@ from ztfpsf.io import make_provenance, read_table, write_table
 from ztfpsf.jobs import for_each_image, job, make_failed_row, make_rows
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.image import measure_image
-from ztfpsf.photometry.tables import Flag, describe_row
+from ztfpsf.photometry.tables import BITS, describe_row
 from ztfpsf.plots.photometry import Cut, draw_densest, find_densest_cut
 from ztfpsf.plots.style import draw_picture
 from ztfpsf.psf.device import configure
@@ -90,7 +90,7 @@ def measure_photometry(
             **settings,
             "bad_mask_bits": list(bad_mask_bits),
             "saturation_fraction": saturation_fraction,
-            "flags": {flag.name: flag.value for flag in Flag},
+            "flags": BITS,
         },
     )
     draw_picture(path_to_residual, draw_densest, [cut for *_, cut in parts.values()], unit)

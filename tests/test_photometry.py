@@ -15,6 +15,7 @@ from photometry_scenes import (
     measure,
     spread,
 )
+from ztfpsf.errors import InputError
 from ztfpsf.photometry.equations import Evaluation, StarNormal, cut_pixels, evaluate
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.groups import MAX_GROUP, Overlaps, find_overlaps, find_reach
@@ -281,6 +282,13 @@ def test_image_without_zero_point(clean) -> None:
     table = measure(quadrant._replace(header=header), stars)
     assert table[["mag_psf", "mag_psf_error"]].isna().all(axis=None)
     assert table["flux_adu"].notna().all()
+
+
+def test_more_stars_than_the_image_can_tell_apart(clean) -> None:
+    quadrant, stars, _ = clean
+    many = stars.loc[np.zeros(NX * NY // 4 + 1, int)]
+    with pytest.raises(InputError, match=r"x\.fits: \d+ catalogue stars .* brighter ones\."):
+        measure(quadrant, many)
 
 
 def test_one_star() -> None:

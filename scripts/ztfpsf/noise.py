@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the jobs that cut stamps need no JAX
     from jax import Array
 
 Plane = TypeVar("Plane", np.ndarray, "Array")
+Number = TypeVar("Number", float, "Array")
 
 
 def model_variance(
@@ -25,7 +26,7 @@ def model_variance(
     return model_adu.clip(sky_adu.clip(0.0)) / gain + constant_adu2
 
 
-def read_variance(read_noise_electron: float | Plane, gain: float | Plane) -> float | Plane:
+def read_variance(read_noise_electron: Number, gain: Number) -> Number:
     """Variance of the read-out, (read noise / gain)^2 in ADU^2. `gain`: e-/ADU."""
     return (read_noise_electron / gain) ** 2
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ztfpsf.compare.fits import NEAR_MINIMUM, REFERENCE, Fit, group_by_model, measure_speeds
+from ztfpsf.compare.fits import NEAR_MINIMUM, REFERENCE, Fit, Speed, group_by_model, measure_speeds
 from ztfpsf.compare.parameters import core_chi2, find_bins, find_reserved
 from ztfpsf.quality import PIXEL_ARCSEC, Bin, format_chi2
 
@@ -140,7 +140,7 @@ def describe_speeds(fits: Sequence[Fit]) -> str:
     return "\n\n".join(blocks)
 
 
-def _describe_speed(fit: Fit, speed: tuple) -> str:
+def _describe_speed(fit: Fit, speed: Speed) -> str:
     if not len(fit.done):
         return f"{fit.optimiser}: failed"
     end = f"{fit.done['iterations'].max():.0f} steps, {_time(fit.done['seconds'].sum())} in all"

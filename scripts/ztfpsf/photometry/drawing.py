@@ -94,7 +94,8 @@ def _in_chunks(
         take = np.minimum(np.arange(start, start + CHUNK), n - 1)
         # Shapes of this chunk only: with a pixel grid they hold hundreds of numbers per star.
         flux = None if flux_adu is None else flux_adu[take]
-        shapes = psf.shapes(*position_px[take].T, flux)
+        x_px, y_px = position_px[take].T
+        shapes = psf.shapes(x_px, y_px, flux)
         chunk = draw(psf.model, offsets[take], shapes, size_px)
         drawn[start : start + CHUNK] = np.asarray(chunk)[: n - start]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.cards import get_number
+from ztfpsf.errors import InputError
 from ztfpsf.photometry.fit import PhotometrySettings, fit_stars
 from ztfpsf.photometry.planes import ImagePlanes, find_places, make_planes
 from ztfpsf.photometry.tables import make_image_row, make_star_table
@@ -14,6 +15,9 @@ from ztfpsf.psf.clock import compile_clock
 from ztfpsf.psf.product import Psf
 from ztfpsf.stars.images import ScienceImage, measure_sky
 from ztfpsf.stars.sky import read_wcs
+
+# The area within half maximum of ZTF's PSF: more stars than one in so much are one light.
+MIN_AREA_PX2 = 4
 
 
 class ImagePhotometry(NamedTuple):
@@ -36,8 +40,10 @@ def measure_image(
     """Measure the stars of an image, its rows of select_stars, with its PSF.
 
     `variance`: (ny, nx) ADU^2, the plane of the calibration if there is one. The seconds in the row
-    are those of all this, compilation apart. Raises InputError without world coordinates.
+    are those of all this, compilation apart. Raises InputError without world coordinates, and for
+    more stars than one in MIN_AREA_PX2.
     """
+    check_density(len(stars), quadrant)
     with compile_clock() as clock, ThreadPoolExecutor(threads) as pool:
         places = find_places(stars, read_wcs(quadrant.header, quadrant.path), quadrant.data.shape)
         planes = make_planes(quadrant, measure_sky(quadrant), variance, settings.size_px)
@@ -47,3 +53,13 @@ def measure_image(
     row = make_image_row(psf.image, table, fitted, zero_point_mag)
     seconds = {"seconds": clock.run_s, "compile_seconds": clock.compile_s}
     return ImagePhotometry(table, row | seconds, planes, fitted.evaluation.model)
+
+
+def check_density(n_stars: int, quadrant: ScienceImage) -> None:
+    """Raise InputError where stars are so many that their fluxes cannot be told apart."""
+    ny, nx = quadrant.data.shape
+    if n_stars * MIN_AREA_PX2 > nx * ny:
+        raise InputError(
+            f"{quadrant.path}: {n_stars} catalogue stars on {nx} x {ny} px, more than one in "
+            f"{MIN_AREA_PX2} px, cannot be told apart; give a catalogue of the brighter ones."
+        )

@@ -52,9 +52,8 @@ def make_planes(
     is_finite = np.isfinite(quadrant.data)
     level = np.where(is_finite, quadrant.data - sky.subtracted, np.float32(sky.level_adu))
     # Without read noise, and where there is no light, weights stay finite.
-    default = max(
-        read_variance(quadrant.read_noise_electron, quadrant.gain), np.finfo(np.float32).tiny
-    )
+    read_out = read_variance(quadrant.read_noise_electron, quadrant.gain)
+    default = max(read_out, float(np.finfo(np.float32).tiny))
     constant = np.full_like(data, default)
     if variance is not None:
         known = split_constant(variance, data, level, quadrant.gain, default)

@@ -30,6 +30,9 @@ class Flag(IntFlag):
     NOT_MEASURED = 256  # no pixel to measure
 
 
+BITS = {str(flag.name): int(flag) for flag in Flag}
+
+
 def make_star_table(
     stars: pd.DataFrame, planes: ImagePlanes, fitted: FittedStars, zero_point_mag: float
 ) -> pd.DataFrame:
@@ -113,7 +116,7 @@ def make_image_row(
 ) -> dict[str, Any]:
     """How it went."""
     flags = table["flags"].to_numpy()
-    counts = {f"n_{flag.name.lower()}": int(((flags & int(flag)) > 0).sum()) for flag in Flag}
+    counts = {f"n_{name.lower()}": int(((flags & flag) > 0).sum()) for name, flag in BITS.items()}
     return {
         "image": image,
         "status": "ok",

@@ -1,5 +1,7 @@
 """Quality of the fit against magnitude."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -59,7 +61,7 @@ def find_medians(stars: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _scatter(axes: Axes, stars: pd.DataFrame, name: str, **look: object) -> None:
+def _scatter(axes: Axes, stars: pd.DataFrame, name: str, **look: Any) -> None:
     # Thousands of points: an image inside a vector file.
     label = f"{name} ({len(stars)})"
     axes.scatter(stars["mag"], stars["core_chi2"], label=label, alpha=0.45, rasterized=True, **look)

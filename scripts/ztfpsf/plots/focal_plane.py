@@ -1,7 +1,7 @@
 """Maps of the focal plane (ztfpsf.focal_plane) as ztfimg shows it, North up and East right."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -100,7 +100,7 @@ def draw_whiskers(axes: Axes, values: pd.DataFrame, one: Map) -> None:
     corners = [find_corner(*key) for key in zip(values["ccdid"], values["qid"], strict=True)]
     x, y = np.array(corners).T + 0.5
     unit = round_up(float(np.quantile(size, 0.9)))
-    arrow = {
+    arrow: dict[str, Any] = {
         "headwidth": 0, "headlength": 0, "headaxislength": 0, "pivot": "middle", "width": 0.008,
         "angles": "xy", "scale_units": "xy", "scale": unit, "color": "black",
     }  # fmt: skip
@@ -148,7 +148,10 @@ def _frame(axes: Axes) -> None:
         axes.text(x + 1, y + 2.02, f"{ccdid}", ha="center", va="bottom", fontsize=5, color=GREY)
     axes.set(xlim=(-0.1, WIDTH + 0.1), ylim=(-0.95, HEIGHT + 0.3), aspect="equal")
     axes.set_axis_off()
-    style = {"arrowprops": {"arrowstyle": "<-", "color": GREY, "linewidth": 0.7}, "fontsize": 6}
+    style: dict[str, Any] = {
+        "arrowprops": {"arrowstyle": "<-", "color": GREY, "linewidth": 0.7},
+        "fontsize": 6,
+    }
     for words, dx, dy in (("N", 0.0, 0.6), ("E", 0.6, 0.0)):
         axes.annotate(
             words, (0.0, -0.8), (dx, dy - 0.8), color=GREY, ha="center", va="center", **style

@@ -1,6 +1,7 @@
 """Loss against iterations and seconds, one curve per optimiser."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def draw_loss(fits: Sequence[Fit], title: str) -> Figure:
     if not groups:
         return make_text_figure(f"{title}\nNo image was fitted: nothing to show.")
     optimisers = list(dict.fromkeys(fit.optimiser for fit in fits))
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         name: {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)]}
         for i, name in enumerate(optimisers)
     }
@@ -50,7 +51,7 @@ def draw_loss(fits: Sequence[Fit], title: str) -> Figure:
 
 
 def _draw_group(
-    left: Axes, right: Axes, group: Sequence[Fit], looks: Mapping[str, Mapping[str, str]]
+    left: Axes, right: Axes, group: Sequence[Fit], looks: Mapping[str, Mapping[str, Any]]
 ) -> None:
     images = find_common_images(group)
     smallest = 2.0 * find_smallest_losses(group).sum()

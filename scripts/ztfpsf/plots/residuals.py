@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,14 +78,14 @@ def make_trios(drawn: Drawn, prefixes: Mapping[str, str]) -> list[Trio]:
         (drawn.data - background) / peak, model / peak, drawn.normalised_residual, strict=True
     )
     return [
-        Trio(prefixes[star.image] + _describe(star), *arrays)
-        for star, arrays in zip(drawn.stars.itertuples(), pixels, strict=True)
+        Trio(prefixes[star["image"]] + _describe(star), *arrays)
+        for star, arrays in zip(drawn.stars.to_dict("records"), pixels, strict=True)
     ]
 
 
-def _describe(star: tuple) -> str:
-    kind = "" if star.is_reserved else ", fitted"
-    return f"{star.mag:.2f} mag, core $\\chi^2$ {format_chi2(star.core_chi2)}{kind}"
+def _describe(star: Mapping[str, Any]) -> str:
+    kind = "" if star["is_reserved"] else ", fitted"
+    return f"{star['mag']:.2f} mag, core $\\chi^2$ {format_chi2(star['core_chi2'])}{kind}"
 
 
 def make_stacks(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> list[Trio]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d import Axes3D
 
 from ztfpsf.plots.choice import typical
 from ztfpsf.plots.style import (
@@ -123,7 +124,7 @@ def _draw_panel(axes: Axes, panel: Panel, view: View) -> None:
         bar.ax.minorticks_off()
 
 
-def _draw_surface(axes: Axes, view: View) -> None:
+def _draw_surface(axes: Axes3D, view: View) -> None:
     """The star's core with its contours on the floor and its outlines on the walls."""
     cut = max((len(view.data) - SURFACE_PX) // 2, 0)
     inner = slice(cut, len(view.data) - cut)

@@ -35,7 +35,7 @@ MASKED = "#B0B0B0"
 
 WIDTH_IN = 7.1  # two columns of a journal
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
     "mathtext.default": "regular",
