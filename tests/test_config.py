@@ -128,14 +128,17 @@ def test_readme_has_the_table_of_all_keys() -> None:
         ({"fit_psf": {"degree": "1e400"}}, "'fit_psf.degree' is '1e400'; it must be an integer"),
         ({"max_failed_fraction": math.nan}, "'max_failed_fraction' is nan; it must be a finite"),
         ({"max_failed_fraction": ".nan"}, "'max_failed_fraction' is '.nan'; it must be a finite"),
-        ({"select_stars": {"magnitude_min_mag": "nan"}}, "is nan; it must be a finite number ("),
+        ({"select_stars": {"min_snr": "nan"}}, "is nan; it must be a finite number ("),
         ({"select_stars": {"isolation_arcsec": math.inf}}, "is inf; it must be a finite number ("),
         (
             {"select_stars": {"magnitude_min_mag": 18, "magnitude_max_mag": 14}},
             "'select_stars.magnitude_min_mag' is 18; it must be less than "
             "'select_stars.magnitude_max_mag', which is 14.",
         ),
-        ({"select_stars": {"magnitude_max_mag": 14.0}}, "must be less than 'select_stars.magn"),
+        (
+            {"select_stars": {"magnitude_min_mag": 14.0, "magnitude_max_mag": 14.0}},
+            "must be less than 'select_stars.magn",
+        ),
         (
             {"detector": {"overscan": {"first_column": 30, "stop_column": 25}}},
             "'detector.overscan.first_column' is 30; it must be less than 'detector.overscan.stop",
@@ -195,7 +198,7 @@ def test_texts_are_numbers_where_the_schema_asks() -> None:
             "select_stars": {
                 "bad_mask_bits": ["0", "12"],
                 "isolation_arcsec": "20",
-                "neighbour_magnitude_difference_mag": "null",
+                "magnitude_max_mag": "null",
             },
             "cut_stamps": {"size_px": "17"},
             "fit_psf": {"degree": 1.0, "optimisers": {"scipy": {"tol": "1e-9", "method": "CG"}}},
@@ -204,7 +207,7 @@ def test_texts_are_numbers_where_the_schema_asks() -> None:
     assert config["data_root"] is None
     assert config["select_stars"]["bad_mask_bits"] == [0, 12]
     assert config["select_stars"]["isolation_arcsec"] == 20
-    assert config["select_stars"]["neighbour_magnitude_difference_mag"] is None
+    assert config["select_stars"]["magnitude_max_mag"] is None
     assert config["cut_stamps"]["size_px"] == 17
     assert (config["fit_psf"]["degree"], type(config["fit_psf"]["degree"])) == (1, int)
     assert config["fit_psf"]["optimisers"]["scipy"] == {"method": "CG", "niter": 500, "tol": 1e-9}

@@ -31,6 +31,8 @@ from ztfpsf.stars.selection import (
 from ztfpsf.stars.sky import read_wcs, to_sky
 from ztfpsf.stars.sources import find_sources
 
+# Of the sources that draw_special_scene adds; 16 without an entry.
+SPECIAL_MAG = {"magnitude": 13.0, "faint": 21.0, "saturated": 13.6, "bright": 14.2}
 HALF_LIGHT_PX = 1.1774 * SIGMA_PX  # of a Gaussian, before the pixel widens it
 
 
@@ -155,6 +157,8 @@ def draw_special_scene():
     data = np.full((520, 640), SKY_ADU)
     special = {
         "magnitude": (305.0, 185.3),
+        "faint": (385.0, 425.2),
+        "bright": (465.3, 185.0),
         "edge": (8.0, 265.0),
         "mask": (305.2, 265.0),
         "saturated": (385.0, 265.3),
@@ -168,40 +172,70 @@ def draw_special_scene():
     for star in zip(scene.x, scene.y, to_flux(scene.mag), strict=True):
         draw_source(data, *star)
     for name, (x, y) in special.items():
-        mag = {"magnitude": 19.0, "saturated": 14.1}.get(name, 16.0)
+        mag = SPECIAL_MAG.get(name, 16.0)
         draw_source(data, x, y, to_flux(mag), SIGMA_PX * (1.6 if name == "shape" else 1))
-    draw_source(data, 233.3, 185.1, to_flux(17.5))  # 8 px from the neighbour
+    draw_source(data, 229.3, 185.1, to_flux(16.5))  # 4 px from the neighbour
     mask = np.zeros(data.shape, np.int16)
     mask[267, 306] = 1 << 4
     mask[345, 150] = 1 << 9
     header = make_header(data.shape)
-    header["SATURATE"] = 14_000.0
+    # Stars of 13.6 mag pass 0.8 of that, those of 14.2 mag half of it, those of 14.5 mag do not.
+    header["SATURATE"] = 20_500.0
     scene = Scene(add_noise(data, 21), mask, header, scene.x, scene.y, scene.mag)
     return scene, special
 
 
 def test_every_reason(tmp_path):
     scene, special = draw_special_scene()
-    # Stars as bright as 14.1 mag pass 0.8 * 14000 ADU, those of 14.5 mag do not.
-    selection = select_in(scene, tmp_path)
+    selection = select_in(scene, tmp_path, magnitude_min_mag=13.5, magnitude_max_mag=None)
     stars = selection.stars
     assert at(stars, *special.pop("masked outside of the core"))["reason"] == ""
     for reason, position in special.items():
         assert at(stars, *position)["reason"] == reason
-    assert at(stars, 233.3, 185.1)["reason"] == "neighbour"
+    assert at(stars, 229.3, 185.1)["reason"] == "neighbour"
+    assert {*special, "position", "surplus"} == set(REASONS)  # those have tests of their own
     assert selection.kept == (stars["reason"] == "").sum() > 0.9 * len(scene.x)
     assert selection.rejected == {name: (stars["reason"] == name).sum() for name in REASONS}
     assert list(stars.columns) == list(COLUMNS[1:])
     assert not stars["is_reserved"][stars["reason"] != ""].any()
 
 
-def test_neighbour_limit_is_a_magnitude_difference(tmp_path):
+def test_limit_of_the_neighbours_light(tmp_path):
+    """The fainter of the two has the more light of the other in its own."""
     scene, special = draw_special_scene()
-    stars = select_in(scene, tmp_path, neighbour_magnitude_difference_mag=1.0).stars
-    star = at(stars, *special["neighbour"])
-    assert star["neighbour_mag_difference"] == pytest.approx(1.5, abs=0.1)
-    assert star["reason"] == ""
-    assert at(stars, 233.3, 185.1)["reason"] == "neighbour"
+    stars = select_in(scene, tmp_path).stars
+    star, other = at(stars, *special["neighbour"]), at(stars, 229.3, 185.1)
+    ratio = 10 ** (0.8 * (other["mag"] - star["mag"]))
+    assert other["neighbour_light"] / star["neighbour_light"] == pytest.approx(ratio, rel=0.02)
+    limit = np.sqrt(star["neighbour_light"] * other["neighbour_light"])
+    stars = select_in(scene, tmp_path, max_neighbour_light=limit).stars
+    assert at(stars, *special["neighbour"])["reason"] != "neighbour"
+    assert at(stars, 229.3, 185.1)["reason"] == "neighbour"
+
+
+def test_of_more_stars_the_least_disturbed_are_kept(tmp_path):
+    scene, _ = draw_special_scene()
+    everyone = select_in(scene, tmp_path).stars
+    limited = select_in(scene, tmp_path, max_stars=40)
+    assert limited.kept == 40
+    assert limited.rejected["surplus"] == (everyone["reason"] == "").sum() - 40
+    light = limited.stars.groupby("reason")["neighbour_light"]
+    assert light.max()[""] <= light.min()["surplus"]
+
+
+def test_no_limit_in_magnitude(tmp_path):
+    """Whatever a wrong zero point makes of the magnitudes."""
+    scene = make_scene()
+    scene.header["MAGZP"] += 9.0
+    selection = select_in(scene, tmp_path, magnitude_min_mag=None, magnitude_max_mag=None)
+    assert selection.kept == len(scene.x)
+
+
+def test_few_stars_are_all_fitted(tmp_path):
+    scene = make_scene(shape=(130, 140))
+    selection = select_in(scene, tmp_path, min_stars=3, reserved_fraction=0.9)
+    assert 3 <= selection.kept < 10
+    assert selection.reserved == 0
 
 
 def test_magnitude_limits_are_strict(tmp_path):
@@ -235,18 +269,30 @@ def test_catalogue_star_that_is_not_there(tmp_path):
     x, y = np.append(scene.x, 45.0), np.append(scene.y, 45.0)
     path = write_table(scene, tmp_path / "stars.csv", x, y, np.append(scene.mag, 16))
     quadrant, sky = load_scene(scene, tmp_path)
-    criteria = make_criteria(neighbour_magnitude_difference_mag=-9.0)
+    criteria = make_criteria()
     stars = select(quadrant, sky, find_sources(quadrant, sky, "table", path, criteria), criteria)
+    assert stars.rejected["faint"] == 1
+    assert stars.stars["reason"].iloc[-1] == "faint"
+
+
+def test_catalogue_star_out_of_place(tmp_path):
+    scene = make_scene(seed=30)
+    x = scene.x.copy()
+    x[0] += 3.5
+    path = write_table(scene, tmp_path / "stars.csv", x)
+    quadrant, sky = load_scene(scene, tmp_path)
+    criteria = make_criteria()
+    stars = select(quadrant, sky, find_sources(quadrant, sky, "table", path, criteria), criteria)
+    assert stars.stars["reason"].iloc[0] == "position"
     assert stars.rejected["position"] == 1
-    assert stars.stars["reason"].iloc[-1] == "position"
 
 
 def test_neighbour_outside_of_the_image_counts(tmp_path):
-    """Isolation comes before the field of view: a source 8 px off the image is a neighbour."""
+    """Isolation comes before the field of view: a source 4 px off the image is a neighbour."""
     scene = make_scene(seed=30)
     data = add_noise(np.full(scene.data.shape, SKY_ADU), 32).astype(float)
     x, y, mag = (
-        np.append(scene.x, [5.0, -8.0]),
+        np.append(scene.x, [3.0, -4.0]),
         np.append(scene.y, [200.0] * 2),
         np.append(scene.mag, [16.0, 16.0]),
     )
@@ -255,10 +301,10 @@ def test_neighbour_outside_of_the_image_counts(tmp_path):
     scene = scene._replace(data=data.astype(np.float32))
     path = write_table(scene, tmp_path / "stars.csv", x, y, mag)
     quadrant, sky = load_scene(scene, tmp_path)
-    criteria = make_criteria(edge_px=0, size_px=3, isolation_arcsec=15.0)
+    criteria = make_criteria(edge_px=0, size_px=3, max_neighbour_light=5e-4)
     stars = select(quadrant, sky, find_sources(quadrant, sky, "table", path, criteria), criteria)
     assert len(stars.stars) == len(x) - 1
-    assert at(stars.stars, 5.0, 200.0)["reason"] == "neighbour"
+    assert at(stars.stars, 3.0, 200.0)["reason"] == "neighbour"
     assert stars.rejected["neighbour"] == 1
 
 

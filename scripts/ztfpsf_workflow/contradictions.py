@@ -65,10 +65,10 @@ def _check_path(key: str, path: str | None) -> None:
 
 
 def _check_rising(config: Mapping[str, Any], low: str, high: str) -> None:
-    if _get(config, low) >= _get(config, high):
+    smaller, larger = _get(config, low), _get(config, high)
+    if smaller is not None and larger is not None and smaller >= larger:
         raise InputError(
-            f"config: key '{low}' is {_get(config, low)}; it must be less than '{high}', "
-            f"which is {_get(config, high)}."
+            f"config: key '{low}' is {smaller}; it must be less than '{high}', which is {larger}."
         )
 
 

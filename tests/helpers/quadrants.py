@@ -20,13 +20,16 @@ BAD_BITS = [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
 SETTINGS = {
     "magnitude_min_mag": 14.0,
     "magnitude_max_mag": 18.0,
-    "isolation_arcsec": 20.0,
-    "neighbour_magnitude_difference_mag": 3.0,
+    "min_snr": 10.0,
+    "isolation_arcsec": 30.0,
+    "max_neighbour_light": 0.005,
     "edge_px": 15,
     "saturation_fraction": 0.8,
+    "max_peak_fraction": 0.5,
     "bad_mask_bits": BAD_BITS,
     "reserved_fraction": 0.2,
     "min_stars": 10,
+    "max_stars": 1200,
     "detection_threshold": 1.5,
 }
 

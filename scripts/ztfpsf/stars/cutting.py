@@ -12,6 +12,7 @@ from ztfpsf.noise import model_variance, read_variance, split_constant
 from ztfpsf.robust import MAD_TO_SIGMA
 from ztfpsf.stamps import APCOR_COLUMNS, IMAGE_COLUMNS, N_APCOR, STAR_COLUMNS, Stamps
 from ztfpsf.stars.images import ScienceImage, Sky
+from ztfpsf.stars.isolation import HALF_LIGHT_TO_GAMMA, MOFFAT_BETA
 from ztfpsf.stars.sky_noise import measure_sky_noise
 
 # The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
@@ -21,8 +22,6 @@ N_CLIPS = 3
 SMOOTHING = (0.25, 0.5, 0.25)
 # A neighbour's pixels are masked where it adds more than this many times the sky noise.
 NEIGHBOUR_LEVEL = 0.3
-# ASSUME: wings as in the fits of ZTF stars by a Moffat profile, 1.6 to 5.7.
-MOFFAT_BETA = 2.5
 # How far from the star its neighbours are looked for, in stamp sizes: the corner is at 0.71.
 NEIGHBOUR_REACH = 1.0
 
@@ -93,7 +92,7 @@ def _mask_neighbours(stars: pd.DataFrame, sources: pd.DataFrame, data: np.ndarra
     source_mag = sources["mag"].to_numpy()
     positions = sources[["x_px", "y_px"]].to_numpy()
     flux = _measure_flux(stars, data)
-    gamma = stars["half_light_radius_px"].to_numpy() / np.sqrt(2 ** (1 / (MOFFAT_BETA - 1)) - 1)
+    gamma = stars["half_light_radius_px"].to_numpy() * HALF_LIGHT_TO_GAMMA
     peak = flux * (MOFFAT_BETA - 1) / (np.pi * gamma**2) / stars["sky_rms_adu"].to_numpy()
     dy, dx = np.mgrid[:size, :size]
     columns = ("x_px", "y_px", "x0_px", "y0_px", "mag")

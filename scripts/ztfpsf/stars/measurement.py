@@ -41,14 +41,19 @@ def find_typical_radius(image: ScienceImage, sky: Sky, x: np.ndarray, y: np.ndar
     return radius
 
 
+def measure_snr(
+    image: ScienceImage, sky: Sky, x: np.ndarray, y: np.ndarray, typical_radius_px: float
+) -> np.ndarray:
+    """Signal-to-noise ratio (n,) at (x, y) in an aperture of 4 half-light radii; NaN without."""
+    return _sum_aperture(image, sky, x, y, 4 * typical_radius_px)[1]
+
+
 def measure(
     image: ScienceImage, sky: Sky, x: np.ndarray, y: np.ndarray, typical_radius_px: float
 ) -> Measurement:
     """Flux, signal-to-noise ratio and half-light radius at the positions (x, y), shape (n,)."""
     aperture = 4 * typical_radius_px
-    flux, error, _ = sep.sum_circle(
-        sky.subtracted, x, y, aperture, err=sky.rms_adu, gain=image.gain, mask=image.bad
-    )
+    flux, snr = _sum_aperture(image, sky, x, y, aperture)
     positive = flux > 0
     radius = np.full(len(x), np.nan)
     radius[positive], _ = sep.flux_radius(
@@ -60,7 +65,17 @@ def measure(
         normflux=flux[positive],
         mask=image.bad,
     )
-    return Measurement(flux, flux / error, radius)
+    return Measurement(flux, snr, radius)
+
+
+def _sum_aperture(
+    image: ScienceImage, sky: Sky, x: np.ndarray, y: np.ndarray, radius_px: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flux in ADU and signal-to-noise ratio, (n,); NaN where all pixels are masked."""
+    flux, error, _ = sep.sum_circle(
+        sky.subtracted, x, y, radius_px, err=sky.rms_adu, gain=image.gain, mask=image.bad
+    )
+    return flux, np.divide(flux, error, out=np.full(len(x), np.nan), where=error > 0)
 
 
 def find_centroids(

@@ -8,13 +8,30 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.errors import InputError
+from ztfpsf.quality import PIXEL_ARCSEC
 from ztfpsf.stars.images import ScienceImage, Sky
-from ztfpsf.stars.isolation import find_neighbour_difference
+from ztfpsf.stars.isolation import HALF_LIGHT_TO_GAMMA, find_neighbour_light
 from ztfpsf.stars.locus import find_shape_outliers
-from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure
+from ztfpsf.stars.measurement import (
+    find_centroids,
+    find_typical_radius,
+    measure,
+    measure_snr,
+)
 
 # The tests in their order; a rejected star carries the first it fails.
-REASONS = ("magnitude", "edge", "mask", "saturated", "neighbour", "position", "shape")
+REASONS = (
+    "magnitude",
+    "faint",
+    "edge",
+    "mask",
+    "saturated",
+    "bright",
+    "neighbour",
+    "position",
+    "shape",
+    "surplus",
+)
 COLUMNS = (
     "image",
     "star_id",
@@ -23,15 +40,17 @@ COLUMNS = (
     "mag",
     "x_px",
     "y_px",
-    "half_light_radius_px",  # NaN outside the magnitude limits and where there is no light
-    "neighbour_mag_difference",  # brightest neighbour minus star; NaN: none, or not looked for
+    "half_light_radius_px",  # NaN of stars rejected as magnitude or faint, and without light
+    "snr",  # in an aperture of 4 typical half-light radii; NaN outside the magnitude limits
+    "neighbour_light",  # in parts of the star's own; NaN where not looked for
     "reason",
     "is_reserved",
 )
 # Within 3 px of its centre lies 93 % of a star's light at a FWHM of 1.5 px and half of it at ZTF's
 # worst, 5.5 px: a bad pixel there spoils flux and position. Farther out it is only masked.
 CLEAN_RADIUS_PX = 3
-MIN_SNR = 10.0
+# With fewer stars a PSF needs them all, and a fifth of them would judge nothing.
+MIN_STARS_FOR_RESERVE = 10
 
 
 @dataclass(frozen=True)
@@ -39,15 +58,18 @@ class Criteria:
     """What a star must fulfil: the configuration's select_stars, and the size of its stamp."""
 
     size_px: int
-    magnitude_min_mag: float
-    magnitude_max_mag: float
-    isolation_arcsec: float
-    neighbour_magnitude_difference_mag: float | None  # None: every neighbour counts
+    magnitude_min_mag: float | None
+    magnitude_max_mag: float | None
+    min_snr: float
+    isolation_arcsec: float  # farther neighbours do not count
+    max_neighbour_light: float  # in parts of the star's own
     edge_px: int
     saturation_fraction: float
+    max_peak_fraction: float  # of the saturation level
     bad_mask_bits: list[int]
     reserved_fraction: float
     min_stars: int
+    max_stars: int
     detection_threshold: float  # in units of the sky noise
 
     @property
@@ -70,43 +92,56 @@ def select(
 ) -> StarSelection:
     """Test the sources (star_id, ra_deg, dec_deg, mag, x_px, y_px) of an image and around it.
 
-    Isolation looks at all of them; the result holds those in the field of view. Raises
-    InputError when fewer than `min_stars` are kept.
+    Isolation looks at all of them; the result holds those in the field of view. Of more than
+    `max_stars` those are kept to which neighbours add least. Raises InputError when fewer than
+    `min_stars` are kept.
     """
-    sources = sources.assign(neighbour_mag_difference=_compare_neighbours(sources, criteria))
     ny, nx = image.data.shape
     in_view = sources["x_px"].between(-0.5, nx - 0.5) & sources["y_px"].between(-0.5, ny - 0.5)
     stars = sources[in_view].reset_index(drop=True)
     x, y = stars["x_px"].to_numpy(copy=True), stars["y_px"].to_numpy(copy=True)
     reason = np.full(len(stars), "", dtype=object)
-
-    def reject(name: str, failed: np.ndarray) -> None:
-        reason[(reason == "") & failed] = name
-
-    reject("magnitude", ~_is_in_range(stars["mag"].to_numpy(), criteria))
-    # Centroids first: the edge is counted from where the star is, not from the catalogue.
-    left = np.flatnonzero(reason == "")
     found = np.zeros(len(stars), dtype=bool)
-    snr, sizes = np.full((2, len(stars)), np.nan)
+    snr, sizes, light = np.full((3, len(stars)), np.nan)
+
+    def reject(name: str, failed: np.ndarray) -> np.ndarray:
+        """The stars that are left."""
+        reason[(reason == "") & failed] = name
+        return np.flatnonzero(reason == "")
+
+    left = reject("magnitude", ~_is_in_range(stars["mag"].to_numpy(), criteria))
     radius = find_typical_radius(image, sky, x[left], y[left])
+    snr[left] = measure_snr(image, sky, x[left], y[left], radius)
+    left = reject("faint", ~(snr >= criteria.min_snr))
+    # Centroids first: the edge is counted from where the star is, not from the catalogue.
     x[left], y[left], found[left] = find_centroids(image, sky, x[left], y[left], radius)
     _, snr[left], sizes[left] = measure(image, sky, x[left], y[left], radius)
-
+    reject("faint", ~(snr >= criteria.min_snr))
     reject("edge", find_edge(x, y, (ny, nx), criteria.margin_px))
     reject("mask", _find_in_core(image.bad, x, y, reason == ""))
     reject("saturated", _find_in_core(image.saturated, x, y, reason == ""))
-    reject("neighbour", find_crowded(stars["neighbour_mag_difference"].to_numpy(), criteria))
-    reject("position", ~found | ~(snr >= MIN_SNR))
-    left = np.flatnonzero(reason == "")
+    is_bright = image.data > criteria.max_peak_fraction * image.saturation_adu
+    left = reject("bright", _find_in_core(is_bright, x, y, reason == ""))
+    light[left] = _measure_neighbours(sources, np.flatnonzero(in_view)[left], radius, criteria)
+    reject("neighbour", light > criteria.max_neighbour_light)
+    left = reject("position", ~found)
     is_outlier = find_shape_outliers(x[left], y[left], sizes[left], snr[left])
     reason[left[is_outlier]] = "shape"
+    reject("surplus", _find_surplus(reason == "", light, snr, criteria.max_stars))
 
     kept = reason == ""
+    fraction = criteria.reserved_fraction if kept.sum() >= MIN_STARS_FOR_RESERVE else 0.0
     is_reserved = kept & np.array(
-        [is_in_reserve(name, criteria.reserved_fraction) for name in stars["star_id"]], dtype=bool
+        [is_in_reserve(name, fraction) for name in stars["star_id"]], dtype=bool
     )
     stars = stars.assign(
-        x_px=x, y_px=y, half_light_radius_px=sizes, reason=reason, is_reserved=is_reserved
+        x_px=x,
+        y_px=y,
+        half_light_radius_px=sizes,
+        snr=snr,
+        neighbour_light=light,
+        reason=reason,
+        is_reserved=is_reserved,
     )[list(COLUMNS[1:])]
     rejected = {name: int((reason == name).sum()) for name in REASONS}
     selection = StarSelection(stars, int(kept.sum()), int(is_reserved.sum()), rejected)
@@ -128,12 +163,6 @@ def find_edge(x: np.ndarray, y: np.ndarray, shape: tuple[int, int], margin_px: i
     return ~inside
 
 
-def find_crowded(difference: np.ndarray, criteria: Criteria) -> np.ndarray:
-    """Stars with a neighbour that counts: any, or one less than so many magnitudes fainter."""
-    limit = criteria.neighbour_magnitude_difference_mag
-    return difference < (np.inf if limit is None else limit)
-
-
 def is_in_reserve(name: str, fraction: float) -> bool:
     """Whether a star is reserved: decided by its name alone, the same for ever."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
@@ -141,18 +170,33 @@ def is_in_reserve(name: str, fraction: float) -> bool:
 
 
 def _is_in_range(mag: np.ndarray, criteria: Criteria) -> np.ndarray:
-    return (mag > criteria.magnitude_min_mag) & (mag < criteria.magnitude_max_mag)
+    low, high = criteria.magnitude_min_mag, criteria.magnitude_max_mag
+    return (mag > (-np.inf if low is None else low)) & (mag < (np.inf if high is None else high))
 
 
-def _compare_neighbours(sources: pd.DataFrame, criteria: Criteria) -> np.ndarray:
-    mag = sources["mag"].to_numpy()
-    return find_neighbour_difference(
+def _measure_neighbours(
+    sources: pd.DataFrame, stars: np.ndarray, radius_px: float, criteria: Criteria
+) -> np.ndarray:
+    """Light of the neighbours of `stars` (k,), rows of `sources`, in parts of their own, (k,)."""
+    return find_neighbour_light(
         sources["ra_deg"].to_numpy(),
         sources["dec_deg"].to_numpy(),
-        mag,
-        _is_in_range(mag, criteria),
+        sources["mag"].to_numpy(),
+        stars,
+        HALF_LIGHT_TO_GAMMA * radius_px * PIXEL_ARCSEC,
         criteria.isolation_arcsec,
+        criteria.max_neighbour_light,
     )
+
+
+def _find_surplus(
+    kept: np.ndarray, light: np.ndarray, snr: np.ndarray, max_stars: int
+) -> np.ndarray:
+    """Kept stars beyond the `max_stars` with least neighbour light, of equal ones the brightest."""
+    ranked = np.lexsort((-snr, light, ~kept))
+    surplus = np.zeros(len(kept), bool)
+    surplus[ranked[max_stars:]] = True
+    return surplus
 
 
 def _find_in_core(
