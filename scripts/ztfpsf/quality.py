@@ -11,6 +11,7 @@ import pandas as pd
 
 from ztfpsf.errors import InputError
 
+MAG_PER_LN = 2.5 / np.log(10.0)  # magnitudes of a change of ln(flux)
 PIXEL_ARCSEC = 1.012  # ZTF: Bellm et al. 2019, PASP 131, 018002
 OK, NOT_CONVERGED = "ok", "not converged"  # statuses of an image that has a PSF
 # Columns of a fit's star table that tell quality; a unit whose images all failed has none of them.

@@ -20,8 +20,8 @@ from ztfpsf.psf.product import Psf
 
 # Positions per axis beyond the fewest that define the polynomial.
 SPARE_NODES = 3
-WIDTH_OVERSAMPLING = 16
-DRAWN_PER_AXIS = 5
+WIDTH_OVERSAMPLING = 16  # samples per px and axis of the disc that is measured
+DRAWN_PER_AXIS = 5  # positions where the drawn PSF is compared with ours
 
 
 class Field(NamedTuple):

@@ -9,7 +9,8 @@ from scipy.spatial import cKDTree
 
 # Stars whose fluxes correlate by less are not linked: the residuals tell one of the other.
 LEAST_CORRELATION = 0.01
-MAX_GROUP = 16  # stars
+MAX_GROUP = 16  # stars: matrices of 48 x 48, inverted many at once
+# What is left of the longest link, round by round, until a large group has fallen apart.
 SHRINK = 0.8
 
 

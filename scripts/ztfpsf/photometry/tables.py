@@ -9,11 +9,11 @@ import pandas as pd
 
 from ztfpsf.photometry.fit import FittedStars
 from ztfpsf.photometry.planes import ImagePlanes
+from ztfpsf.quality import MAG_PER_LN
 
 CATALOGUE_COLUMNS = ("image", "star_id", "ra_deg", "dec_deg", "mag")
-MAG_PER_LN = 2.5 / np.log(10)
 CENTRE_RADIUS_PX = 3.0  # more than the FWHM of ZTF, 1 to 2.5 px
-BLEND_ERROR = 1.5
+BLEND_ERROR = 1.5  # more than half of the information on the flux is lost to them
 
 
 class Flag(IntFlag):

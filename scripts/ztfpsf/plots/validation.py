@@ -21,8 +21,8 @@ from ztfpsf.plots.style import (
 )
 from ztfpsf.plots.validation_stars import (
     draw_chi2_panel,
+    draw_ellipticity_panel,
     draw_field_panel,
-    draw_shape_panel,
     draw_size_panel,
     say,
 )
@@ -55,7 +55,7 @@ def draw_validation(
     panels = figure.subplots(2, 3).ravel()
     draw_chi2_panel(panels[0], reserved)
     draw_size_panel(panels[1], shown)
-    draw_shape_panel(panels[2], shown)
+    draw_ellipticity_panel(panels[2], shown)
     draw_field_panel(panels[3], shown)
     draw_rho_panel(panels[4], rho, len(shown), settings.min_stars_rho)
     draw_photometry_panel(panels[5], images, settings.aperture_diameters_px)

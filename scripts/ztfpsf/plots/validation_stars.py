@@ -12,7 +12,7 @@ from ztfpsf.plots.style import BLUE, GREEN, GREY, RED, round_up
 from ztfpsf.quality import format_chi2, magnitude_bins
 from ztfpsf.validation.image import find_residuals
 
-CELLS = 6  # of the field, along each axis, whose mean shapes are drawn
+CELLS = 6  # of the field, along each axis, whose mean ellipticities are drawn
 BINS_PER_MAG = 2
 
 
@@ -62,7 +62,7 @@ def draw_size_panel(axes: Axes, stars: pd.DataFrame) -> None:
     _draw_residuals(axes, stars, [("size", stars["size_residual"], 100.0, RED, "D", "mean")])
 
 
-def draw_shape_panel(axes: Axes, stars: pd.DataFrame) -> None:
+def draw_ellipticity_panel(axes: Axes, stars: pd.DataFrame) -> None:
     """Ellipticity residual against magnitude."""
     axes.set(title="ellipticity, star − model", xlabel="magnitude (mag)", ylabel="$\\delta g$ (%)")
     kinds = [

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import sep
 
-MAG = 2.5 / np.log(10.0)
+from ztfpsf.quality import MAG_PER_LN
 
 
 class Apertures(NamedTuple):
@@ -50,8 +50,8 @@ def measure_apertures(
     flux = np.where(flux_adu > 0, flux_adu, np.nan)[:, None]
     light, own = (np.where(fits & (part > 0), part, np.nan) for part in (light, own))
     area = np.pi * diameters**2 / 4.0
-    error = MAG * np.sqrt(noise + (area * background_error_adu[:, None]) ** 2) / light
-    return Apertures(MAG * np.log(light / flux), MAG * np.log(own / flux), error)
+    error = MAG_PER_LN * np.sqrt(noise + (area * background_error_adu[:, None]) ** 2) / light
+    return Apertures(MAG_PER_LN * np.log(light / flux), MAG_PER_LN * np.log(own / flux), error)
 
 
 def _sum(planes: np.ndarray, x_px: float, y_px: float, radii_px: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from ztfpsf.stamps import N_APCOR
 from ztfpsf.validation.trends import FluxTerm, find_trends
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
-# The core is judged on the brightest stars: on faint ones the noise of the noise decides.
+# The core is judged on the brightest quarter: on faint stars the noise of the noise decides.
 BRIGHT_FRACTION, FEWEST_BRIGHT = 0.25, 3
 SMALLEST_APERTURE_PX = 4.0  # smaller ones tell of the core, not of the flux
 
@@ -59,7 +59,7 @@ def summarise(
     return (
         counts
         | find_sky(stars, camera)
-        | describe_shape(measured)
+        | describe_moments(measured)
         | describe_core(measured)
         | describe_residuals(measured)
         | find_trends(measurable(stars, settings), settings.flux_term)
@@ -85,8 +85,8 @@ def find_sky(stars: pd.DataFrame, camera: Mapping[str, Any]) -> dict[str, float]
     return {"zero_point_mag": zero_point, "sky_mag_arcsec2": float(brightness)}
 
 
-def describe_shape(measured: pd.DataFrame) -> dict[str, float]:
-    """Size and shape of the stars, whatever the model says; the pixel is part of them."""
+def describe_moments(measured: pd.DataFrame) -> dict[str, float]:
+    """Size and ellipticity of the stars, whatever the model says; the pixel is part of them."""
     sigma = np.sqrt(_median(measured["t_px2"]) / 2.0)
     return {
         "fwhm_px": float(FWHM_PER_SIGMA * sigma),  # of the Gaussian of these moments

@@ -1,7 +1,7 @@
 """Correlations of the PSF's errors over the field: rho statistics by TreeCorr.
 
-With the shape e = g1 + i g2 and the size T of the stars, and the residuals de and dT (star minus
-model), rho1 = <de* de>, rho2 = <e* de>, rho3 = <(e dT/T)* (e dT/T)>, rho4 = <de* (e dT/T)> and
+With the ellipticity e = g1 + i g2 and the size T of the stars, and the residuals de and dT (star
+minus model), rho1 = <de* de>, rho2 = <e* de>, rho3 = <(e dT/T)* (e dT/T)>, rho4 = <de* (e dT/T)> and
 rho5 = <e* (e dT/T)>, each as a function of separation (Rowe 2010, MNRAS 404, 350; Jarvis et al.
 2016, MNRAS 460, 2245, equations 3.18 to 3.22).
 """
@@ -11,7 +11,7 @@ import pandas as pd
 import treecorr
 
 N_BINS = 8
-SMALLEST_SEPARATION_PX = 30.0
+SMALLEST_SEPARATION_PX = 30.0  # about a stamp: closer pairs share pixels
 PAIRS = {1: ("de", "de"), 2: ("e", "de"), 3: ("edt", "edt"), 4: ("de", "edt"), 5: ("e", "edt")}
 COLUMNS = (
     "image",
@@ -37,8 +37,8 @@ def find_rho(stars: pd.DataFrame) -> pd.DataFrame:
     x, y = stars["x_px"].to_numpy(), stars["y_px"].to_numpy()
     largest = float(np.hypot(np.ptp(x), np.ptp(y)))
     catalogues = {
-        name: treecorr.Catalog(x=x, y=y, g1=shape.real, g2=shape.imag)
-        for name, shape in _shapes(stars).items()
+        name: treecorr.Catalog(x=x, y=y, g1=e.real, g2=e.imag)
+        for name, e in _ellipticities(stars).items()
     }
     table: dict[str, np.ndarray] = {}
     for number, (first, second) in PAIRS.items():
@@ -55,13 +55,13 @@ def find_rho(stars: pd.DataFrame) -> pd.DataFrame:
     return rho[rho["n_pairs"] > 0].reset_index(drop=True)
 
 
-def _shapes(stars: pd.DataFrame) -> dict[str, np.ndarray]:
+def _ellipticities(stars: pd.DataFrame) -> dict[str, np.ndarray]:
     """e, de and e dT/T of the stars, complex (n,)."""
-    shape = (stars["g1"] + 1j * stars["g2"]).to_numpy()
+    observed = (stars["g1"] + 1j * stars["g2"]).to_numpy()
     model = (stars["g1_model"] + 1j * stars["g2_model"]).to_numpy()
     size = stars["t_px2"].to_numpy()
     return {
-        "e": shape,
-        "de": shape - model,
-        "edt": shape * (size - stars["t_model_px2"].to_numpy()) / size,
+        "e": observed,
+        "de": observed - model,
+        "edt": observed * (size - stars["t_model_px2"].to_numpy()) / size,
     }

@@ -1,4 +1,4 @@
-"""Does the PSF depend on magnitude? The size and the shape of stars against their flux.
+"""Does the PSF depend on magnitude? The size and the ellipticity of stars against their flux.
 
 Three causes, three functions: the brighter-fatter effect is linear in flux (Antilogus et al. 2014,
 JINST 9, C03048); charge that is left behind in read-out (traps, ZTF's pocket effect) is a fixed
@@ -15,6 +15,7 @@ import pandas as pd
 from ztfpsf.robust import ClippedFit, fit_clipped
 
 FLUX_UNIT_ADU = 1e5
+PIVOT_MAG = 16.0  # in the middle of the stars of a PSF, 14 to 18
 # Of the fluxes of the stars: between these quantiles the trend is told.
 RANGE = (0.05, 0.95)
 
@@ -37,7 +38,7 @@ def find_trends(stars: pd.DataFrame, flux_term: FluxTerm) -> dict[str, float | b
     mag, flux = (stars[name].to_numpy(float) for name in ("mag", "flux_adu"))
     size = (stars["size_residual"].to_numpy(), stars["size_residual_error"].to_numpy())
     row: dict[str, float | bool] = {"n_trend": 0}
-    row |= _describe("size_per_mag", _fit(_terms(np.ones_like(mag), mag - 16.0), *size), 1)
+    row |= _describe("size_per_mag", _fit(_terms(np.ones_like(mag), mag - PIVOT_MAG), *size), 1)
     scaled = flux / FLUX_UNIT_ADU
     terms = _terms(np.ones_like(flux), scaled, 1.0 / scaled)
     trend = _fit(terms, *size)
@@ -46,8 +47,8 @@ def find_trends(stars: pd.DataFrame, flux_term: FluxTerm) -> dict[str, float | b
     row |= _describe("size_charge_adu", trend, 2, FLUX_UNIT_ADU)
     for name in ("g1", "g2"):
         residual = (stars[name] - stars[f"{name}_model"]).to_numpy()
-        shape = _fit(terms, residual, stars[f"{name}_error"].to_numpy())
-        row |= _describe(f"{name}_charge_adu", shape, 2, FLUX_UNIT_ADU)
+        tilt = _fit(terms, residual, stars[f"{name}_error"].to_numpy())
+        row |= _describe(f"{name}_charge_adu", tilt, 2, FLUX_UNIT_ADU)
     faint, bright = np.quantile(scaled, RANGE) if n else (np.nan, np.nan)
     step = np.array([0.0, faint - bright, 1.0 / faint - 1.0 / bright])
     row["size_range"] = float(step @ trend.coefficients)
