@@ -275,6 +275,24 @@ def test_variance_plane_of_the_calibration(clean) -> None:
     )
 
 
+def test_variance_plane_with_values_that_are_none(clean) -> None:
+    """Zero, negative and NaN count as read noise; a noise beyond saturation takes the pixel out."""
+    quadrant, stars, table = clean
+    read_noise2 = (READ_NOISE / GAIN) ** 2
+    plane = np.maximum(quadrant.data, 0) / GAIN + read_noise2
+    plane[::7], plane[1::7], plane[2::7] = 0.0, -1.0, np.nan
+    found = measure(quadrant, stars, variance=plane)
+    np.testing.assert_allclose(found["flux_adu"], table["flux_adu"], rtol=1e-4)
+    np.testing.assert_allclose(found["flux_error_adu"], table["flux_error_adu"], rtol=1e-4)
+    x, y = (int(np.floor(stars.loc[20, f"{axis}_px"] + 0.5)) for axis in "xy")
+    plane[y, x] = 1e30
+    lost = measure(quadrant, stars, variance=plane)
+    assert lost["n_pix"][20] == 224
+    assert lost["flags"][20] == Flag.MASKED | Flag.CENTRE
+    everywhere = measure(quadrant, stars, variance=np.full_like(plane, 1e30))
+    assert has(everywhere, Flag.NOT_MEASURED).all()
+
+
 def test_image_without_zero_point(clean) -> None:
     quadrant, stars, _ = clean
     header = quadrant.header.copy()

@@ -48,6 +48,9 @@ def make_planes(
     `size_px`: width of the stamps.
     """
     is_usable = ~(quadrant.bad | quadrant.saturated)
+    if variance is not None:
+        # Noise above all that a pixel can hold: it says nothing.
+        is_usable &= ~(variance > quadrant.saturation_adu**2)
     data = np.where(is_usable, quadrant.data, np.float32(0))
     is_finite = np.isfinite(quadrant.data)
     level = np.where(is_finite, quadrant.data - sky.subtracted, np.float32(sky.level_adu))

@@ -1,9 +1,9 @@
 """Correlations of the PSF's errors over the field: rho statistics by TreeCorr.
 
 With the ellipticity e = g1 + i g2 and the size T of the stars, and the residuals de and dT (star
-minus model), rho1 = <de* de>, rho2 = <e* de>, rho3 = <(e dT/T)* (e dT/T)>, rho4 = <de* (e dT/T)> and
-rho5 = <e* (e dT/T)>, each as a function of separation (Rowe 2010, MNRAS 404, 350; Jarvis et al.
-2016, MNRAS 460, 2245, equations 3.18 to 3.22).
+minus model), rho1 = <de* de>, rho2 = <e* de>, rho3 = <(e dT/T)* (e dT/T)>, rho4 = <de* (e dT/T)>
+and rho5 = <e* (e dT/T)>, each as a function of separation (Rowe 2010, MNRAS 404, 350; Jarvis et
+al. 2016, MNRAS 460, 2245, equations 3.18 to 3.22).
 """
 
 import numpy as np
