@@ -1,11 +1,9 @@
 """Rule bin_masters: the masters of a focal plane in small, for pictures."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from ztfpsf.calibration.binned import bin_ccds, write_binned
-from ztfpsf.io import make_provenance
+from ztfpsf.io import make_provenance, read_json
 from ztfpsf.jobs import job
 
 
@@ -20,7 +18,7 @@ def bin_masters(
     """Bin the masters of `ccdids`; `path_to_focal_plane` of flats is their normalisation, or ""."""
     scales = {}
     if path_to_focal_plane:
-        ccds = json.loads(Path(path_to_focal_plane).read_text("utf-8"))["ccds"]
+        ccds = read_json(path_to_focal_plane, "normalise_flats")["ccds"]
         scales = {int(ccdid): record["scale"] for ccdid, record in ccds.items()}
     binned = bin_ccds(paths_to_masters, kind, ccdids, scales)
     provenance = make_provenance(paths_to_masters, {"kind": kind})
