@@ -1,6 +1,7 @@
 """Tables of a whole run: statuses of images, depth, time of fits, index, pages."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,16 @@ def test_time_of_fits_by_optimiser_and_device(tmp_path: Path) -> None:
     cpu = timing.loc["cpu"]
     assert (cpu["images"], cpu["converged_fraction"], cpu["seconds_per_image"]) == (2, 0.5, 3.0)
     assert cpu["seconds"] == 6.0
+
+
+def test_damaged_table_of_a_fit_is_named_and_left_out(tmp_path: Path, caplog) -> None:
+    whole, damaged = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    write_table(pd.DataFrame([{"image": "i1", "seconds": 1.0}]), whole, PROVENANCE)
+    damaged.write_bytes(whole.read_bytes()[:-20])
+    with caplog.at_level(logging.WARNING, "ztfpsf"):
+        assert make_fit_table([whole, damaged])["image"].tolist() == ["i1"]
+    assert f"{damaged}: " in caplog.text
+    assert "rule fit_psf" in caplog.text
 
 
 def test_report_of_a_run_that_has_made_nothing(tmp_path: Path, monkeypatch) -> None:
