@@ -31,7 +31,7 @@ def export_psf(
     configure("cpu")
     from ztfpsf.interchange.oversampled import OversampledPsf, make_oversampled, write_oversampled
     from ztfpsf.interchange.psfex import PsfexModel, make_psfex, write_psfex
-    from ztfpsf.psf.product import load_psf
+    from ztfpsf.psf import load_psf
 
     images = read_table(path_to_images, "fit_psf", ["image", "status"])
 

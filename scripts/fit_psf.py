@@ -1,11 +1,12 @@
 """Rule fit_psf: the PSF of every image of a unit, by one model and one optimiser."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 import pandas as pd
+from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_table
 from ztfpsf.jobs import for_each_image, job, make_failed_row, make_rows
 from ztfpsf.psf.device import configure
@@ -31,10 +32,11 @@ def fit_psf(
     """Fit every image of a stamps file; a failed image is a row of the images table."""
     configure(device, threads)
     # Everything that computes is imported after the device is chosen.
-    from ztfpsf.psf.dask_cluster import connect
-    from ztfpsf.psf.product import write_psfs
-    from ztfpsf.psf.runs import Parts, Request, fit_all
-    from ztfpsf.psf.settings import make_candidates
+    from ztfpsf.psf.inputs.settings import make_candidates
+    from ztfpsf.psf.product.file import write_psfs
+    from ztfpsf.psf.running.dask_cluster import connect
+    from ztfpsf.psf.running.request import Products, Request
+    from ztfpsf.psf.running.runs import fit_all
 
     file = open_stamps(path_to_stamps)
     # Workers of a cluster have other working directories.
@@ -44,26 +46,28 @@ def fit_psf(
     executor = connect(dask_scheduler) if dask_scheduler else None
     outcomes = fit_all(request, file, executor, threads)
 
-    def get_parts(image: str) -> Parts:
-        if isinstance(outcomes[image], Exception):
-            raise outcomes[image]
-        return outcomes[image]
+    def get_products(image: str) -> Products:
+        outcome = outcomes[image]
+        if isinstance(outcome, InputError):
+            raise outcome
+        return outcome
 
-    parts, failures = for_each_image(outcomes, get_parts, max_failed_fraction)
+    made, failures = for_each_image(outcomes, get_products, max_failed_fraction)
     provenance = make_provenance(
         [path_to_stamps],
         {"model": model, "optimiser": optimiser, "options": dict(options), **settings},
     )
-    rows = make_rows(outcomes, parts, failures, attrgetter("image"), make_failed_row)
+    rows = make_rows(outcomes, made, failures, attrgetter("image"), make_failed_row)
     images = pd.DataFrame(rows).assign(model=model, optimiser=optimiser)
-    write_psfs([part.psf for part in parts.values()], model, path_to_psf, provenance)
-    write_table(_join(parts, "history"), path_to_history, provenance)
+    write_psfs([products.psf for products in made.values()], model, path_to_psf, provenance)
+    write_table(
+        _join([products.history for products in made.values()]), path_to_history, provenance
+    )
     write_table(images, path_to_images, provenance)
-    write_table(_join(parts, "stars"), path_to_stars, provenance)
+    write_table(_join([products.stars for products in made.values()]), path_to_stars, provenance)
 
 
-def _join(parts: Mapping[str, Any], field: str) -> pd.DataFrame:
-    tables = [getattr(part, field) for part in parts.values()]
+def _join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"image": []})
 
 

@@ -13,8 +13,8 @@ from ztfpsf.photometry.image import measure_image
 from ztfpsf.photometry.tables import BITS, describe_row
 from ztfpsf.plots.photometry import Cut, draw_densest, find_densest_cut
 from ztfpsf.plots.style import draw_picture
+from ztfpsf.psf import load_psf
 from ztfpsf.psf.device import configure
-from ztfpsf.psf.product import load_psf
 from ztfpsf.quality import require_fitted
 from ztfpsf.stars.images import read_science_image, read_variance_plane
 from ztfpsf.stars.selection import COLUMNS

@@ -8,8 +8,8 @@ from ztfpsf.plots.psf_figure import draw_psf
 from ztfpsf.plots.residuals import draw_residuals
 from ztfpsf.plots.star_figure import draw_star
 from ztfpsf.plots.style import draw_picture, make_text_figure
+from ztfpsf.psf import load_psf
 from ztfpsf.psf.device import configure
-from ztfpsf.psf.product import load_psf
 from ztfpsf.quality import measured, usable
 from ztfpsf.stamps import read_stamps
 

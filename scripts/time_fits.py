@@ -25,7 +25,7 @@ def time_fits(
     from ztfpsf.plots.style import draw_picture
     from ztfpsf.plots.times import draw_times
     from ztfpsf.psf.models import get_model
-    from ztfpsf.psf.timing import time_all
+    from ztfpsf.psf.running.timing import time_all
 
     rows = []
     for timing in time_all(options, get_model(settings["model"]), settings):

@@ -14,7 +14,7 @@ from quadrants import BAD_BITS, SETTINGS
 from select_stars import select_stars
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, read_provenance, write_table
-from ztfpsf.psf.product import write_psfs
+from ztfpsf.psf.product.file import write_psfs
 
 STATUS = "ztf_x: only 2 stars are left to fit, 3 are needed: loosen the selection."
 OPTIONS = {"size_px": 15, "position_min_snr": 20.0}

@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from ztfpsf.errors import InputError
 from ztfpsf.photometry.fit import PhotometrySettings
-from ztfpsf.psf.image import Clipping
+from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.stars.selection import Criteria
 from ztfpsf_workflow.configuration import check_schema, read_configuration, to_number
 from ztfpsf_workflow.contradictions import list_plugins
@@ -243,11 +243,11 @@ def test_options_of_every_optimiser() -> None:
     assert sorted(configured) == list_plugins(ROOT / "scripts" / "ztfpsf", "optimisers")
     for name, options in configured.items():
         module = importlib.import_module(f"ztfpsf.psf.optimisers.{name}")
-        assert options == module.Options()._asdict(), name
+        assert options == dataclasses.asdict(module.Options()), name
 
 
 def test_clipping_of_the_fit() -> None:
-    assert yaml.safe_load(CONFIG)["fit_psf"]["clipping"] == Clipping()._asdict()
+    assert yaml.safe_load(CONFIG)["fit_psf"]["clipping"] == dataclasses.asdict(Clipping())
 
 
 def test_criteria_of_the_selection() -> None:

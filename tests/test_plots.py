@@ -18,7 +18,7 @@ from ztfpsf.plots.photometry import Cut, draw_densest
 from ztfpsf.plots.residuals import draw_residuals, stack
 from ztfpsf.plots.star_figure import choose, draw_star
 from ztfpsf.plots.style import draw_picture, make_text_figure, round_up, save, shorten, styled
-from ztfpsf.psf.drawn import Drawn, draw
+from ztfpsf.psf.product.drawn import Drawn, draw
 from ztfpsf.quality import STAR_COLUMNS, Bin, format_chi2, magnitude_bins, measured, usable
 
 
@@ -292,7 +292,7 @@ def test_adapter_tells_what_is_drawn(products: Products, tmp_path: Path) -> None
     write_table(
         products.star_table,
         table,
-        {"version": "1", "inputs": [], "settings": {"shape": "per_star"}},
+        {"version": "1", "inputs": [], "settings": {"strategy": "per_star"}},
     )
     paths = run(products._replace(stars=table), tmp_path, "svg")
     assert "not each star's own shape" in paths[0].read_text()
@@ -300,7 +300,7 @@ def test_adapter_tells_what_is_drawn(products: Products, tmp_path: Path) -> None
 
 
 def test_unit_whose_images_all_failed(products: Products, tmp_path: Path) -> None:
-    provenance = {"version": "1", "inputs": [], "settings": {"shape": "field"}}
+    provenance = {"version": "1", "inputs": [], "settings": {"strategy": "field"}}
     stars, images = tmp_path / "stars.parquet", tmp_path / "images.parquet"
     write_table(pd.DataFrame({"image": []}), stars, provenance)
     reason = "a.fits: all pixels are NaN; fetch it again."

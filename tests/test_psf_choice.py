@@ -1,5 +1,7 @@
 """Choice among settings, image by image; stars drawn by GalSim."""
 
+from dataclasses import replace
+
 import galsim
 import numpy as np
 import pytest
@@ -8,15 +10,18 @@ from problems import GAIN, READ_NOISE_ELECTRON, SKY_ADU
 from units import make_unit
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
-from ztfpsf.psf import runs
-from ztfpsf.psf.choice import Chosen, compare, fit_best
-from ztfpsf.psf.flux import FluxRange
-from ztfpsf.psf.grid import Grid, add_grid
-from ztfpsf.psf.image import FitSettings, ImageStamps
-from ztfpsf.psf.models import gaussian, get_model
-from ztfpsf.psf.optimisers import gauss_newton
-from ztfpsf.psf.product import Psf, PsfGrid, load_psf, write_psfs
-from ztfpsf.psf.settings import make_candidates
+from ztfpsf.psf import Psf, load_psf
+from ztfpsf.psf.inputs.image import ImageStamps
+from ztfpsf.psf.inputs.settings import FitSettings, make_candidates
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.optimisers import get_optimiser
+from ztfpsf.psf.product.file import write_psfs
+from ztfpsf.psf.product.psf import PsfGrid
+from ztfpsf.psf.profile.flux import FluxRange
+from ztfpsf.psf.profile.residual_grid import ResidualGrid
+from ztfpsf.psf.running import runs
+from ztfpsf.psf.running.request import Products, Request
+from ztfpsf.psf.solution.choice import Chosen, compare, fit_best
 from ztfpsf.stamps import open_stamps
 
 N_STARS, SIZE_PX, SIDE_PX = 60, 15, 1000
@@ -39,6 +44,7 @@ def make_stars(trend: float, seed: int = 1) -> ImageStamps:
     )
     read = rng.normal(0, READ_NOISE_ELECTRON, light.shape)
     return ImageStamps(
+        image="simulated",
         data=(rng.poisson((light + SKY_ADU) * GAIN) + read) / GAIN,
         variance=(light + SKY_ADU) / GAIN + (READ_NOISE_ELECTRON / GAIN) ** 2,
         good=np.ones(light.shape, bool),
@@ -56,18 +62,18 @@ def make_stars(trend: float, seed: int = 1) -> ImageStamps:
 
 
 def choose(*stamps: ImageStamps) -> list[Chosen]:
-    options = gauss_newton.Options()
-    return fit_best(gaussian, gauss_newton, options, stamps, DEGREES, len(stamps))
+    solver = get_optimiser("gauss_newton").make_solver()
+    return fit_best(get_model("gaussian"), solver, stamps, DEGREES, len(stamps))
 
 
 def test_each_image_has_its_own_degree() -> None:
     varying, constant = choose(make_stars(0.1), make_stars(0.0))
-    assert varying.settings.degree == varying.fit.degree == 1
-    assert constant.settings.degree == constant.fit.degree == 0
+    assert varying.fit.psf.degree == 1
+    assert constant.fit.psf.degree == 0
     for chosen, i in ((varying, 0), (constant, 1)):
         above = np.array(chosen.bic_above_best)
         assert above[i] == 0.0
-        # Three terms more for three parameters of shape: at least a few times the ln of the pixels.
+        # Three terms more for three parameters: at least a few times the ln of the pixels.
         assert above[2] > 10.0
     # A trend of 10 % of the width in stars of 1e4 ADU and more is far beyond noise.
     assert varying.bic_above_best[1] > 1000.0
@@ -86,11 +92,11 @@ def test_a_clipped_pixel_is_no_gain() -> None:
     (chosen,) = choose(stamps)
     fit = chosen.fit
     # One pixel less, of which the model was 3 sigma off.
-    n_pix, chi2 = fit.n_pix.copy(), fit.chi2.copy()
+    n_pix, chi2 = fit.quality.n_pix.copy(), fit.quality.chi2.copy()
     star = np.flatnonzero(fit.is_fitted)[0]
     n_pix[star], chi2[star] = n_pix[star] - 1, chi2[star] - 9.0
-    clipped = fit._replace(n_pix=n_pix, chi2=chi2)
-    kept, less = compare([gaussian, gaussian], stamps, [fit, clipped], 5.0)
+    clipped = fit._replace(quality=fit.quality._replace(n_pix=n_pix, chi2=chi2))
+    kept, less = compare(stamps, [fit, clipped], 5.0)
     assert less > kept
 
 
@@ -104,11 +110,11 @@ def test_an_image_without_fit_has_no_choice() -> None:
 
 def test_the_images_table_tells_what_was_compared(tmp_path) -> None:
     make_unit(tmp_path / "stamps.fits", "gaussian")
-    request = runs.Request(
+    request = Request(
         str(tmp_path / "stamps.fits"), "gaussian", "gauss_newton", {}, tuple(DEGREES[:2]), "cpu"
     )
     outcomes = runs.fit_all(request, open_stamps(request.path_to_stamps), None, 1)
-    rows = [o.image for o in outcomes.values() if isinstance(o, runs.Parts)]
+    rows = [o.image for o in outcomes.values() if isinstance(o, Products)]
     assert len(rows) == 2
     for row in rows:
         # The simulated PSF is the same everywhere.
@@ -119,31 +125,31 @@ def test_the_images_table_tells_what_was_compared(tmp_path) -> None:
 def test_candidates_are_the_settings_and_their_changes() -> None:
     section = {
         "degree": 2,
-        "shape": "field",
+        "strategy": "field",
         "clipping": {},
         "grid": {"spacing_px": 0.5, "radius_px": 6.0, "n_modes": 9, "degree": 1, "flux_terms": []},
         "choose_among": [{"degree": 3}, {"grid": {"spacing_px": 0.75}}],
     }
     configured, degree, spacing = make_candidates(section)
-    assert (configured.degree, configured.grid.grid.spacing_px) == (2, 0.5)
-    assert degree == configured._replace(degree=3)
-    changed = configured.grid._replace(grid=configured.grid.grid._replace(spacing_px=0.75))
-    assert spacing == configured._replace(grid=changed)
+    assert (configured.degree, configured.grid.geometry.spacing_px) == (2, 0.5)
+    assert degree == replace(configured, degree=3)
+    geometry = replace(configured.grid.geometry, spacing_px=0.75)
+    assert spacing == replace(configured, grid=replace(configured.grid, geometry=geometry))
 
 
-def make_psf(image: str, geometry: Grid) -> Psf:
-    model = add_grid(get_model("gaussian_grid"), geometry)
+def make_psf(image: str, geometry: ResidualGrid) -> Psf:
+    model = replace(get_model("gaussian_grid"), grid=geometry)
     nodes = np.random.default_rng(3).normal(0, 1e-3, (geometry.width**2, 1))
-    grid = PsfGrid(nodes, 0.1 * np.abs(nodes), 0, (), FluxRange(1e3, 1e4, 1e5), geometry)
+    grid = PsfGrid(nodes, 0.1 * np.abs(nodes), 0, (), FluxRange(1e3, 1e4, 1e5))
     return Psf(image, model, np.array([[0.8], [0.01], [0.0]]), np.eye(3), 0, 300, 200, grid)
 
 
 def test_psfs_of_a_file_have_their_own_grids(tmp_path) -> None:
-    psfs = [make_psf("a", Grid(0.5, 4.0)), make_psf("b", Grid(0.75, 6.0))]
+    psfs = [make_psf("a", ResidualGrid(0.5, 4.0)), make_psf("b", ResidualGrid(0.75, 6.0))]
     write_psfs(psfs, "gaussian_grid", tmp_path / "psf.fits", make_provenance([], {}))
     for psf in psfs:
         loaded = load_psf(tmp_path / "psf.fits", psf.image)
-        assert loaded.grid.geometry.nodes_px == pytest.approx(psf.grid.geometry.nodes_px)
+        assert loaded.model.grid.nodes_px == pytest.approx(psf.model.grid.nodes_px)
         np.testing.assert_allclose(
             loaded.stamp(100.2, 50.4), psf.stamp(100.2, 50.4), rtol=0, atol=1e-14
         )

@@ -1,61 +1,66 @@
 """Fits of an image: statistics of the errors, robustness, independence of the start."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 from galsim_stars import draw
 from problems import make_problem, make_stamps, make_truth, true_profile
 from ztfpsf.errors import InputError
-from ztfpsf.psf import rounds
-from ztfpsf.psf.field import fit_field
-from ztfpsf.psf.fit import fit_image, judge
-from ztfpsf.psf.image import FitSettings, choose_degree, padded_size
-from ztfpsf.psf.models import gaussian, moffat
-from ztfpsf.psf.optimisers import gauss_newton
-from ztfpsf.psf.problem import Batch, field_basis
-from ztfpsf.psf.rejection import Clipping, find_bad_stars, model_variance
-from ztfpsf.psf.results import EDM_TOLERANCE, sum_histories
+from ztfpsf.psf.inputs.padding import padded_size
+from ztfpsf.psf.inputs.settings import Batch, Clipping, FitSettings
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.optimisers import get_optimiser
+from ztfpsf.psf.profile.field import choose_degree, field_basis
+from ztfpsf.psf.solution.fit import fit_image
+from ztfpsf.psf.solution.judgement import EDM_TOLERANCE, judge
+from ztfpsf.psf.solution.per_star import fit_field
+from ztfpsf.psf.solution.result import sum_histories
+from ztfpsf.psf.weights import rounds
+from ztfpsf.psf.weights.rejection import find_bad_stars
 
-OPTIONS = gauss_newton.Options()
+MOFFAT, GAUSSIAN = get_model("moffat"), get_model("gaussian")
+SOLVER = get_optimiser("gauss_newton").make_solver()
 CONSTANT = FitSettings(degree=0)
 
 
-def fit(stamps, settings=CONSTANT, model=moffat):
-    return fit_image(model, gauss_newton, OPTIONS, stamps, settings)
+def fit(stamps, settings=CONSTANT, model=MOFFAT):
+    return fit_image(model, SOLVER, stamps, settings)
 
 
 def test_pulls_of_all_parameters() -> None:
     """2000 realisations of 10 stars: errors are those of the scatter, no bias beyond noise."""
     truth = make_truth("moffat", 10, 15, seed=11)
     problem = make_problem(truth, 2000, seed=12)
-    solution = gauss_newton.solve(problem, OPTIONS)
+    solution = SOLVER(problem)
     judgement = judge(problem, solution)
-    error = np.sqrt(np.diagonal(judgement.covariance.shape, axis1=1, axis2=2))
-    shape_pull = (np.asarray(solution.parameters.shape)[:, :, 0] - truth.shape) / error
-    error = np.sqrt(np.diagonal(judgement.covariance.star, axis1=2, axis2=3))
-    star_pull = (np.asarray(solution.parameters.star) - truth.star) / error
+    error = np.sqrt(np.diagonal(judgement.covariance.coefficients, axis1=1, axis2=2))
+    profile_pull = (np.asarray(solution.parameters.profile)[:, :, 0] - truth.params) / error
+    error = np.sqrt(np.diagonal(judgement.covariance.stars, axis1=2, axis2=3))
+    star_pull = (np.asarray(solution.parameters.stars) - truth.stars) / error
     # The width of 2000 pulls is known to 1 / sqrt(4000) = 0.016, their mean to 0.022.
-    np.testing.assert_allclose(shape_pull.std(axis=0), 1.0, atol=0.05)
+    np.testing.assert_allclose(profile_pull.std(axis=0), 1.0, atol=0.05)
     np.testing.assert_allclose(star_pull.std(axis=(0, 1)), 1.0, atol=0.05)
-    np.testing.assert_allclose(shape_pull.mean(axis=0), 0.0, atol=0.1)
+    np.testing.assert_allclose(profile_pull.mean(axis=0), 0.0, atol=0.1)
     np.testing.assert_allclose(star_pull.mean(axis=(0, 1)), 0.0, atol=0.05)
 
 
 def test_pulls_through_the_whole_fit() -> None:
     """Weights from the model, clipping and held-back stars leave the pulls at 1."""
     truth = make_truth("moffat", 40, 17, seed=21)
-    pulls, shapes = [], []
+    pulls, profiles = [], []
     for seed in range(30):
         result = fit(make_stamps(truth, seed, n_reserved=8))
-        error = np.sqrt(np.diagonal(result.star_covariance, axis1=1, axis2=2))
-        pulls.append((result.star[:, 2:] - truth.star[:, 2:]) / error[:, 2:])
-        variance = np.diag(result.coefficients_covariance)
-        shapes.append((result.coefficients[:, 0] - truth.shape) / np.sqrt(variance))
-    pulls, shapes = np.array(pulls), np.array(shapes)
+        error = np.sqrt(np.diagonal(result.stars.covariance, axis1=1, axis2=2))
+        pulls.append((result.stars.parameters[:, 2:] - truth.stars[:, 2:]) / error[:, 2:])
+        variance = np.diag(result.psf.covariance)
+        profiles.append((result.psf.coefficients[:, 0] - truth.params) / np.sqrt(variance))
+    pulls, profiles = np.array(pulls), np.array(profiles)
     # Flux and background of 30 x 32 fitted and 30 x 8 reserved stars.
     np.testing.assert_allclose(pulls[:, 8:].std(axis=(0, 1)), 1.0, atol=0.07)
     np.testing.assert_allclose(pulls[:, :8].std(axis=(0, 1)), 1.0, atol=0.14)
-    assert shapes.std() == pytest.approx(1.0, abs=0.2)
+    assert profiles.std() == pytest.approx(1.0, abs=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -65,21 +70,21 @@ def stamps():
 
 def test_start_does_not_decide(stamps, monkeypatch) -> None:
     reference = fit(stamps)
-    error = np.sqrt(np.diag(reference.coefficients_covariance))
+    error = np.sqrt(np.diag(reference.psf.covariance))
     for fwhm_px in (0.9, 3.5):
         monkeypatch.setattr(rounds, "start_fwhm", lambda *_, value=fwhm_px: [value])
         other = fit(stamps)
-        assert np.abs(other.coefficients[:, 0] - reference.coefficients[:, 0]).max() < (
+        assert np.abs(other.psf.coefficients[:, 0] - reference.psf.coefficients[:, 0]).max() < (
             0.02 * error.max()
         )
-        assert other.edm < EDM_TOLERANCE
+        assert other.course.edm < EDM_TOLERANCE
 
 
 def test_reserved_stars_do_not_enter(stamps) -> None:
     spoilt = stamps.data.copy()
     spoilt[:12] *= 1.5
     reference, other = fit(stamps), fit(stamps._replace(data=spoilt))
-    np.testing.assert_array_equal(reference.coefficients, other.coefficients)
+    np.testing.assert_array_equal(reference.psf.coefficients, other.psf.coefficients)
     assert not reference.is_fitted[:12].any()
 
 
@@ -90,8 +95,8 @@ def test_cosmic_ray_and_neighbour_are_clipped(stamps) -> None:
     reference, other = fit(stamps), fit(stamps._replace(data=dirty))
     assert not other.good[15, 3, 4]
     assert not other.good[16, 2, 13]
-    error = np.sqrt(np.diag(reference.coefficients_covariance))
-    change = other.coefficients[:, 0] - reference.coefficients[:, 0]
+    error = np.sqrt(np.diag(reference.psf.covariance))
+    change = other.psf.coefficients[:, 0] - reference.psf.coefficients[:, 0]
     assert np.abs(change / error).max() < 0.3
 
 
@@ -110,19 +115,21 @@ def test_star_without_pixels_is_flagged(stamps) -> None:
     good[30] = False
     result = fit(stamps._replace(good=good))
     assert result.status[30] == "too_few_pixels"
-    assert result.n_pix[30] == 0
-    assert np.isfinite(result.coefficients).all()
+    assert result.quality.n_pix[30] == 0
+    assert np.isfinite(result.psf.coefficients).all()
 
 
-@pytest.mark.parametrize("model", [moffat, gaussian])
-def test_per_star_shapes_agree_with_the_field(stamps, model) -> None:
+@pytest.mark.parametrize("model", [MOFFAT, GAUSSIAN])
+def test_profiles_of_single_stars_agree_with_the_field(stamps, model) -> None:
     field = fit(stamps, CONSTANT, model)
-    single = fit(stamps, CONSTANT._replace(shape="per_star"), model)
-    assert single.n_problems == field.is_fitted.sum()
-    assert np.isfinite(single.star).all()
-    if model is moffat:
-        error = np.sqrt(np.diag(single.coefficients_covariance))
-        assert (np.abs(single.coefficients[:, 0] - field.coefficients[:, 0]) < 4 * error).all()
+    single = fit(stamps, replace(CONSTANT, strategy="per_star"), model)
+    assert single.course.n_problems == field.is_fitted.sum()
+    assert np.isfinite(single.stars.parameters).all()
+    if model is MOFFAT:
+        error = np.sqrt(np.diag(single.psf.covariance))
+        assert (
+            np.abs(single.psf.coefficients[:, 0] - field.psf.coefficients[:, 0]) < 4 * error
+        ).all()
 
 
 def test_field_polynomial_is_recovered() -> None:
@@ -134,14 +141,14 @@ def test_field_polynomial_is_recovered() -> None:
     expected = np.stack(
         [
             f * draw(profile.expand(w / 1.7).withFlux(1.0), x, y, 15) + b
-            for (x, y, f, b), w in zip(truth.star, widths, strict=True)
+            for (x, y, f, b), w in zip(truth.stars, widths, strict=True)
         ]
     )
     stamps = make_stamps(truth._replace(expected=expected), seed=42)
     result = fit(stamps, FitSettings(degree=1))
-    error = np.sqrt(np.diag(result.coefficients_covariance)).reshape(4, 3)
-    assert result.coefficients[0, 1] == pytest.approx(0.1, abs=4 * error[0, 1])
-    assert result.coefficients[0, 2] == pytest.approx(0.0, abs=4 * error[0, 2])
+    error = np.sqrt(np.diag(result.psf.covariance)).reshape(4, 3)
+    assert result.psf.coefficients[0, 1] == pytest.approx(0.1, abs=4 * error[0, 1])
+    assert result.psf.coefficients[0, 2] == pytest.approx(0.0, abs=4 * error[0, 2])
 
 
 def test_too_few_stars() -> None:
@@ -157,16 +164,10 @@ def test_degree_falls_with_the_number_of_stars() -> None:
 def test_padding_changes_nothing(stamps) -> None:
     few = jax.tree.map(lambda leaf: leaf[:40] if np.ndim(leaf) else leaf, stamps)
     one = fit(few)
-    other = fit(few, CONSTANT._replace(batch=Batch(stars=7, problems=1)))
-    np.testing.assert_allclose(one.coefficients, other.coefficients, rtol=1e-9)
+    other = fit(few, replace(CONSTANT, batch=Batch(stars=7, problems=1)))
+    np.testing.assert_allclose(one.psf.coefficients, other.psf.coefficients, rtol=1e-9)
     assert padded_size(40) == 64
     assert padded_size(2049) == 2560
-
-
-def test_variance_is_that_of_the_model() -> None:
-    model = np.array([[[100.0, 300.0]]])
-    variance = model_variance(model, np.array([150.0]), gain=2.0, read_noise_electron=8.0)
-    np.testing.assert_allclose(variance, [[[150 / 2 + 16, 300 / 2 + 16]]])
 
 
 def test_bad_stars_stand_out_of_the_trend_with_flux() -> None:
@@ -185,14 +186,14 @@ def test_histories_of_many_problems_add_up() -> None:
     np.testing.assert_array_equal(sum_histories(histories), [7.0, 3.0, 2.0])
 
 
-def test_field_of_single_shapes_ignores_outliers() -> None:
+def test_field_of_single_stars_ignores_outliers() -> None:
     rng = np.random.default_rng(4)
     basis = field_basis(rng.uniform(0, 99, 200), rng.uniform(0, 99, 200), 100, 100, 1)
     truth = np.array([[1.0, 0.3, -0.2]])
-    shape = basis @ truth.T + 0.05 * rng.standard_normal((200, 1))
-    shape[:5] += 10.0
+    params = basis @ truth.T + 0.05 * rng.standard_normal((200, 1))
+    params[:5] += 10.0
     covariance = np.full((200, 1, 1), 0.05**2)
-    coefficients, error2 = fit_field(shape, covariance, basis)
+    coefficients, error2 = fit_field(params, covariance, basis)
     pull = (coefficients - truth)[0] / np.sqrt(np.diag(error2))
     assert np.abs(pull).max() < 4
 
@@ -202,7 +203,7 @@ def test_a_misfit_of_all_stars_is_not_clipped() -> None:
     stamps = make_stamps(make_truth("moffat", 60, 17, seed=61), seed=62, n_reserved=12)
     dirty = stamps.data.copy()
     dirty[30, 2, 2] += 500.0
-    result = fit(stamps._replace(data=dirty), CONSTANT, gaussian)
-    assert result.core_chi2.max() > 10
+    result = fit(stamps._replace(data=dirty), CONSTANT, GAUSSIAN)
+    assert result.quality.core_chi2.max() > 10
     assert (~result.good).mean() < 1e-3
     assert not result.good[30, 2, 2]

@@ -1,5 +1,7 @@
 """The residual grid: its algebra, and what it makes of stars that are no Moffat (GalSim)."""
 
+from dataclasses import replace
+
 import galsim
 import jax
 import jax.numpy as jnp
@@ -7,20 +9,24 @@ import numpy as np
 import pytest
 from galsim_stars import ACCURATE, draw
 from problems import GAIN, READ_NOISE_ELECTRON, SKY_ADU
-from ztfpsf.psf import grid as grids
-from ztfpsf.psf.fit import fit_image
-from ztfpsf.psf.grid import Grid, add_grid
-from ztfpsf.psf.image import FitSettings, GridSettings, ImageStamps
-from ztfpsf.psf.models import gaussian, get_model
-from ztfpsf.psf.optimisers import gauss_newton
-from ztfpsf.psf.problem import star_psf
-from ztfpsf.psf.results import ImageFit
+from ztfpsf.psf.inputs.image import ImageStamps
+from ztfpsf.psf.inputs.settings import FitSettings, GridSettings
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.optimisers import get_optimiser
+from ztfpsf.psf.profile import grid_modes, residual_grid, widths
+from ztfpsf.psf.profile.residual_grid import ResidualGrid
+from ztfpsf.psf.profile.star import FLUX, star_psf
+from ztfpsf.psf.solution.fit import fit_image
+from ztfpsf.psf.solution.result import ImageFit
 
-SMALL = Grid(spacing_px=0.75, radius_px=3.0, n_modes=10)
+SMALL = ResidualGrid(spacing_px=0.75, radius_px=3.0, n_modes=10)
 SIZE_PX = 25
 N_STARS = 70
-SETTINGS = FitSettings(degree=0, grid=GridSettings(Grid(n_modes=60), 0, ("deferred_charge",)))
-MODEL = add_grid(get_model("moffat_grid"), SETTINGS.grid.grid)
+SETTINGS = FitSettings(
+    degree=0, grid=GridSettings(ResidualGrid(n_modes=60), 0, ("deferred_charge",))
+)
+MODEL = SETTINGS.set_grid(get_model("moffat_grid"))
+SOLVER = get_optimiser("gauss_newton").make_solver()
 KOLMOGOROV = galsim.Kolmogorov(fwhm=1.9, gsparams=ACCURATE).shear(g1=0.03)
 
 
@@ -32,6 +38,7 @@ def make_stars(seed: int) -> tuple[ImageStamps, np.ndarray]:
     clean = np.stack([f * draw(KOLMOGOROV, *o, SIZE_PX) for f, o in zip(flux, offset, strict=True)])
     corner = rng.integers(0, 170, (N_STARS, 2))
     stamps = ImageStamps(
+        image="simulated",
         data=clean + SKY_ADU,
         variance=(clean + SKY_ADU) / GAIN + (READ_NOISE_ELECTRON / GAIN) ** 2,
         good=np.ones(clean.shape, bool),
@@ -56,12 +63,12 @@ def add_noise(stamps: ImageStamps, seed: int) -> ImageStamps:
 
 
 def fit(stamps: ImageStamps) -> ImageFit:
-    return fit_image(MODEL, gauss_newton, gauss_newton.Options(), stamps, SETTINGS)
+    return fit_image(MODEL, SOLVER, stamps, SETTINGS)
 
 
 def centred_psf(result: ImageFit) -> np.ndarray:
-    shape = np.concatenate([result.coefficients[:, 0], result.grid.nodes[:, 0]])
-    return np.asarray(star_psf(MODEL, np.array([0.2, -0.3]), shape, SIZE_PX))
+    params = np.concatenate([result.psf.coefficients[:, 0], result.psf.grid.nodes[:, 0]])
+    return np.asarray(star_psf(MODEL, np.array([0.2, -0.3]), params, SIZE_PX))
 
 
 @pytest.fixture(scope="module")
@@ -75,32 +82,32 @@ def test_respond_is_the_transpose_of_add_residual() -> None:
     rng = np.random.default_rng(5)
     nodes = rng.normal(size=SMALL.width**2)
     image = rng.normal(size=(1, 15, 15))
-    drawn = grids.add_residual(SMALL, jnp.zeros((15, 15)), 0.3, -0.2, nodes)
-    response = grids.respond(SMALL, image, 0.3, -0.2)[0]
+    drawn = residual_grid.add_residual(SMALL, jnp.zeros((15, 15)), 0.3, -0.2, nodes)
+    response = residual_grid.respond(SMALL, image, 0.3, -0.2)[0]
     assert float(response @ nodes) == pytest.approx(float(np.sum(drawn * image[0])))
 
 
 def test_band_is_the_normal_matrix_of_the_nodes() -> None:
     weight = np.random.default_rng(6).uniform(0.5, 2.0, (15, 15))
-    one = jax.jacfwd(lambda g: grids.add_residual(SMALL, jnp.zeros((15, 15)), 0.4, 0.1, g))
+    one = jax.jacfwd(lambda g: residual_grid.add_residual(SMALL, jnp.zeros((15, 15)), 0.4, 0.1, g))
     columns = np.asarray(one(np.zeros(SMALL.width**2))).reshape(225, -1)
     expected = columns.T @ (weight.ravel()[:, None] * columns)
-    band = grids.band(SMALL, weight, 0.4, 0.1)
-    np.testing.assert_allclose(grids.dense(SMALL, band[None])[0], expected, atol=1e-12)
+    band = residual_grid.band(SMALL, weight, 0.4, 0.1)
+    np.testing.assert_allclose(residual_grid.dense(SMALL, band[None])[0], expected, atol=1e-12)
 
 
 def test_modes_have_no_flux_no_centroid_no_size_and_no_ellipticity() -> None:
     x, y = (axis.ravel() for axis in np.meshgrid(SMALL.nodes_px, SMALL.nodes_px))
     # A profile that, integrated over the pixel, is a Gaussian of sigma 1 px.
-    fwhm_px = np.sqrt(grids.FWHM_PER_SIGMA**2 - grids.PIXEL_FWHM_PX**2)
-    model = grids.Gridded(gaussian, SMALL)
-    modes = grids.make_modes(model, np.array([np.log(fwhm_px), 0.0, 0.0]))
+    fwhm_px = np.sqrt(widths.FWHM_PER_SIGMA**2 - widths.PIXEL_FWHM_PX**2)
+    model = replace(get_model("gaussian_grid"), grid=SMALL)
+    modes = grid_modes.make_modes(model, np.array([np.log(fwhm_px), 0.0, 0.0]))
     light = np.exp(-0.5 * (x**2 + y**2))
-    weight = np.maximum(light, grids.FAINTEST) ** -0.5
+    weight = np.maximum(light, grid_modes.FAINTEST) ** -0.5
     size = weight * light * (x**2 + y**2 - 2.0)
-    shapes = (size, weight * light * (x**2 - y**2), weight * light * x * y)
-    for held in (np.ones(x.size), light * x, light * y, *shapes):
-        np.testing.assert_allclose(held @ modes, 0.0, atol=1e-10)
+    held = (size, weight * light * (x**2 - y**2), weight * light * x * y)
+    for one in (np.ones(x.size), light * x, light * y, *held):
+        np.testing.assert_allclose(one @ modes, 0.0, atol=1e-10)
     assert np.linalg.norm((x**4 * light) @ modes) > 1e-3
 
 
@@ -109,27 +116,27 @@ def test_kolmogorov_is_learnt_from_the_stars(isolated) -> None:
     true = draw(KOLMOGOROV, 0.2, -0.3, SIZE_PX)
     found = centred_psf(result)
     assert np.linalg.norm(found - true) < 0.006 * np.linalg.norm(true)
-    moffat = fit_image(get_model("moffat"), gauss_newton, gauss_newton.Options(), stamps, SETTINGS)
+    moffat = fit_image(get_model("moffat"), SOLVER, stamps, SETTINGS)
     of_moffat = np.asarray(
-        star_psf(get_model("moffat"), np.array([0.2, -0.3]), moffat.shape[0], 25)
+        star_psf(get_model("moffat"), np.array([0.2, -0.3]), moffat.stars.params[0], 25)
     )
     assert np.linalg.norm(found - true) < 0.3 * np.linalg.norm(of_moffat - true)
     # The wings decide the flux.
     bright = flux > 2e4
-    assert abs(np.median(result.star[bright, 2] / flux[bright] - 1.0)) < 0.005
-    assert result.n_not_converged == 0
+    assert abs(np.median(result.stars.parameters[bright, FLUX] / flux[bright] - 1.0)) < 0.005
+    assert result.course.n_not_converged == 0
 
 
 def test_errors_include_the_grid(isolated) -> None:
     _, flux, result = isolated
-    error = np.sqrt(result.star_covariance[:, 2, 2])
-    pull = (result.star[:, 2] - flux) / error
+    error = np.sqrt(result.stars.covariance[:, FLUX, FLUX])
+    pull = (result.stars.parameters[:, FLUX] - flux) / error
     assert 0.7 < pull.std() < 1.3
 
 
 def test_start_of_the_precision_decides_nothing(isolated, monkeypatch) -> None:
     stamps, _, result = isolated
-    monkeypatch.setattr("ztfpsf.psf.rounds.START_PRECISION", 3e3)
+    monkeypatch.setattr("ztfpsf.psf.weights.grid.START_PRECISION", 3e3)
     other = fit(stamps)
     np.testing.assert_allclose(centred_psf(other), centred_psf(result), atol=1e-4)
 
@@ -144,7 +151,7 @@ def test_neighbours_do_not_move_the_psf(isolated) -> None:
         x, y = radius * np.cos(angle), radius * np.sin(angle)
         plain.data[star] += 10**-1.2 * flux[star] * draw(KOLMOGOROV, x, y, SIZE_PX)
     result = fit(add_noise(plain, 2))
-    moved = result.coefficients[0, 0] - clean_fit.coefficients[0, 0]
+    moved = result.psf.coefficients[0, 0] - clean_fit.psf.coefficients[0, 0]
     true = draw(KOLMOGOROV, 0.2, -0.3, SIZE_PX)
     assert np.linalg.norm(centred_psf(result) - true) < 0.01 * np.linalg.norm(true)
     assert abs(moved) < 0.02
@@ -158,6 +165,6 @@ def test_charge_left_behind_is_found_and_only_where_it_is(isolated) -> None:
     stamps.data[:, centre - 1 : centre + 2, centre + 1] -= 15.0
     stamps.data[:, centre - 1 : centre + 2, centre - 1] += 15.0
     result = fit(add_noise(stamps, 2))
-    assert without.grid.n_effective[1] < 6.0 < result.grid.n_effective[1]
-    faint = stamps.is_reserved & (result.status == "ok") & (result.star[:, 2] < 1e4)
-    assert np.median(result.core_chi2[faint]) < 1.4
+    assert without.n_effective[1] < 6.0 < result.n_effective[1]
+    faint = stamps.is_reserved & (result.status == "ok") & (result.stars.parameters[:, FLUX] < 1e4)
+    assert np.median(result.quality.core_chi2[faint]) < 1.4

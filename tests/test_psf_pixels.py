@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ztfpsf.psf import pixels
 from ztfpsf.psf.models import moffat
+from ztfpsf.psf.profile import pixels
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
@@ -21,10 +21,12 @@ def brute_force(profile, x: float, y: float, size_px: int, n: int = 40) -> np.nd
 @pytest.mark.parametrize("alpha", [1.5, 3.0, 8.0])
 @pytest.mark.parametrize("size_px", [17, 25])
 def test_error_of_a_pixel_relative_to_the_flux(fwhm_px, limit, alpha, size_px) -> None:
-    shape = moffat.Shape(*(jnp.asarray(v) for v in (np.log(fwhm_px), np.log(alpha - 1), 0.1, 0.05)))
+    params = moffat.Params(
+        *(jnp.asarray(v) for v in (np.log(fwhm_px), np.log(alpha - 1), 0.1, 0.05))
+    )
 
     def profile(dx, dy):
-        return moffat.profile(dx, dy, shape)
+        return moffat.profile(dx, dy, params)
 
     for x, y in [(0.0, 0.0), (0.5, 0.5), (0.3, -0.4), (0.5, 0.0)]:
         ours = pixels.integrate(profile, jnp.asarray(x), jnp.asarray(y), size_px)

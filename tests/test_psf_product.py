@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 from fit_psf import fit_psf
-from galsim_stars import draw
-from problems import FWHM_PX, true_profile
+from problems import FWHM_PX, draw_truth
 from units import IMAGES, make_unit
 from ztfpsf.errors import InputError
 from ztfpsf.io import read_provenance
@@ -20,7 +19,7 @@ from ztfpsf.psf.models import list_models
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 GRID = {"spacing_px": 1.0, "radius_px": 3.0, "n_modes": 20, "degree": 0, "flux_terms": []}
-SETTINGS = {"shape": "field", "degree": 1, "clipping": {}, "grid": GRID, "choose_among": []}
+SETTINGS = {"strategy": "field", "degree": 1, "clipping": {}, "grid": GRID, "choose_among": []}
 
 
 def run(folder, model: str, optimiser: str = "gauss_newton", **changes) -> dict[str, str]:
@@ -95,7 +94,7 @@ def test_psf_file_draws_the_true_psf(products) -> None:
     assert stamp.shape == (21, 21)
     assert stamp.dtype == np.float64
     # The window is centred on the pixel (200, 152).
-    np.testing.assert_allclose(stamp, draw(true_profile(name), 0.3, -0.4, 21), atol=2e-3)
+    np.testing.assert_allclose(stamp, draw_truth(name, 0.3, -0.4, 21), atol=2e-3)
     assert stamp.sum() == pytest.approx(1.0, abs=0.02)
     with fits.open(paths["path_to_psf"]) as hdus:
         assert hdus["PSF"].header["MODEL"] == name
@@ -133,7 +132,7 @@ def test_provenance(products) -> None:
 
 def test_per_star_through_the_adapter(tmp_path) -> None:
     make_unit(tmp_path / "stamps.fits", "moffat")
-    paths = run(tmp_path, "moffat", settings=SETTINGS | {"shape": "per_star"})
+    paths = run(tmp_path, "moffat", settings=SETTINGS | {"strategy": "per_star"})
     stars = pd.read_parquet(paths["path_to_stars"])
     fitted = stars[stars["is_fitted"]]
     assert fitted["fwhm_px"].nunique() == len(fitted)

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter
-from ztfpsf.psf import rejection
+from ztfpsf.psf.weights import rejection
+from ztfpsf.psf.weights.median import median
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -19,7 +20,7 @@ def test_median_is_that_of_numpy(axis: int, n: int) -> None:
         np.median(line[np.isfinite(line)]) if np.isfinite(line).any() else 0.0
         for line in (masked.T if axis == 0 else masked)
     ]
-    found = rejection.median(jnp.asarray(values), jnp.asarray(where), axis)
+    found = median(jnp.asarray(values), jnp.asarray(where), axis)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 

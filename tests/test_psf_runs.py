@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from units import make_unit
 from ztfpsf.errors import InputError
-from ztfpsf.psf import dask_cluster, runs
 from ztfpsf.psf.device import is_gpu
-from ztfpsf.psf.image import FitSettings
+from ztfpsf.psf.inputs.settings import FitSettings
+from ztfpsf.psf.running import chunks, dask_cluster, runs
+from ztfpsf.psf.running.request import Request
 from ztfpsf.stamps import open_stamps, read_stamps
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -22,10 +23,10 @@ SETTINGS = FitSettings(degree=1)
 
 
 @pytest.fixture(scope="module")
-def request_(tmp_path_factory) -> runs.Request:
+def request_(tmp_path_factory) -> Request:
     path = tmp_path_factory.mktemp("unit") / "stamps.fits"
     make_unit(path, "gaussian")
-    return runs.Request(str(path), "gaussian", "gauss_newton", {}, (SETTINGS,), "cpu")
+    return Request(str(path), "gaussian", "gauss_newton", {}, (SETTINGS,), "cpu")
 
 
 def test_pixels_of_one_image_are_read(request_) -> None:
@@ -41,7 +42,7 @@ def test_pixels_of_one_image_are_read(request_) -> None:
 def test_missing_pixels_are_told(request_, tmp_path) -> None:
     path = tmp_path / "stamps.fits"
     path.write_bytes(Path(request_.path_to_stamps).read_bytes()[:60_000])
-    with pytest.raises(InputError, match="not a complete stamps file"):
+    with pytest.raises(InputError, match="not a complete FITS file"):
         open_stamps(path).read("ztf_20200924431759_000655_zr_c13_o_q2")
 
 
@@ -50,23 +51,23 @@ def test_missing_pixels_are_told(request_, tmp_path) -> None:
     [(1, 64, 1), (2, 64, 1), (3, 64, 4), (4, 64, 4), (9, 64, 16), (300, 64, 64), (7, 1, 1)],
 )
 def test_chunks_are_filled_by_more_than_half(n_images, largest, expected) -> None:
-    assert runs.choose_chunk(n_images, largest) == expected
+    assert chunks.choose_chunk(n_images, largest) == expected
 
 
 def test_plan_holds_every_image_once(request_) -> None:
     file = open_stamps(request_.path_to_stamps)
-    plans = runs.plan_chunks(file, request_, n_devices=1, largest=4)
+    plans = chunks.plan_chunks(file, request_, n_devices=1, largest=4)
     planned = [image for plan in plans for image in plan.images]
     assert sorted(planned) == sorted(file.images.loc[file.images["status"] == "ok", "image"])
     # The two images of 30 stars are alike, that of one star is not.
     assert sorted(len(plan.images) for plan in plans) in ([1, 1, 1], [1, 2])
     assert all(len(plan.images) <= plan.n_images for plan in plans)
-    assert len(runs.plan_chunks(file, request_, n_devices=3, largest=64)) == 3
+    assert len(chunks.plan_chunks(file, request_, n_devices=3, largest=64)) == 3
 
 
 def test_memory_of_a_chunk_grows_with_its_images(request_) -> None:
-    few, many = (runs.image_bytes(request_, n, 25) for n in (300, 600))
-    gridded = runs.image_bytes(request_._replace(model="moffat_grid"), 300, 25)
+    few, many = (chunks.image_bytes(request_, n, 25) for n in (300, 600))
+    gridded = chunks.image_bytes(request_._replace(model="moffat_grid"), 300, 25)
     # Stamps of 300 stars in double precision are 1.5 MB.
     assert 1.5e6 * 5 < few < many < 2 * few < gridded
 
@@ -150,8 +151,9 @@ jax.monitoring.register_event_listener(
 )
 from ztfpsf.psf.device import configure
 configure("cpu", 2)
-from ztfpsf.psf.runs import Request, fit_all, open_stamps
-from ztfpsf.psf.image import FitSettings
+from ztfpsf.psf.running.request import Request
+from ztfpsf.psf.running.runs import fit_all, open_stamps
+from ztfpsf.psf.inputs.settings import FitSettings
 request = Request({path!r}, "gaussian", "gauss_newton", {{}}, (FitSettings(degree=1),), "cpu")
 fit_all(request, open_stamps(request.path_to_stamps), None, 2)
 print(len(misses))

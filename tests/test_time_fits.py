@@ -6,13 +6,11 @@ import pandas as pd
 import pytest
 from time_fits import time_fits
 from ztfpsf.io import read_provenance
-from ztfpsf.psf import timing
 from ztfpsf.psf.clock import Clock
-from ztfpsf.psf.fit import judge
-from ztfpsf.psf.models import gaussian
-from ztfpsf.psf.optimisers import gauss_newton
-from ztfpsf.psf.problem import Solution
-from ztfpsf.psf.results import EDM_TOLERANCE
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.optimisers import Solution, gauss_newton
+from ztfpsf.psf.running import timing
+from ztfpsf.psf.solution.judgement import EDM_TOLERANCE, judge
 
 SETTINGS = {
     "model": "gaussian",
@@ -50,14 +48,14 @@ def test_table_and_picture(tmp_path) -> None:
 def test_a_slow_optimiser_stops_early(monkeypatch) -> None:
     """A fit of one second for every ten stars."""
 
-    def pretend(optimiser, problem, options):
+    def pretend(solver, problem):
         n = problem.stars.data.shape[1]
         return Clock(total_s=n / 10 + 3, compile_s=3.0), Solution(None, None, np.array([4]))
 
     monkeypatch.setattr(timing, "time_once", pretend)
     settings = SETTINGS | {"n_stars": [10, 20, 40, 200, 1000], "limit_s": 45.0}
     device = jax.devices("cpu")[0]
-    curve = list(timing.time_optimiser("gauss_newton", {}, gaussian, settings, device))
+    curve = list(timing.time_optimiser("gauss_newton", {}, get_model("gaussian"), settings, device))
     # Three times 1, 2 and 4 s leave 24 s; 20 s are more than a tenth of the limit.
     assert [point.n_stars for point in curve] == [10, 20, 40, 200, 1000]
     np.testing.assert_allclose([point.seconds for point in curve], [1, 2, 4, 20, np.nan])
@@ -67,8 +65,8 @@ def test_a_slow_optimiser_stops_early(monkeypatch) -> None:
 
 @pytest.mark.parametrize("degree", [0, 2])
 def test_timed_fits_reach_the_minimum(degree: int) -> None:
-    problem = timing.make_stars(gaussian, 40, 13, degree, jax.devices("cpu")[0])
-    solution = gauss_newton.solve(problem, gauss_newton.Options())
+    problem = timing.make_stars(get_model("gaussian"), 40, 13, degree, jax.devices("cpu")[0])
+    solution = gauss_newton.minimise(problem, gauss_newton.Options())
     assert float(judge(problem, solution).edm[0]) < EDM_TOLERANCE
     # Weights are the true ones: chi2 per pixel is 1 within its scatter.
     loss = np.asarray(solution.loss_history[0])

@@ -11,7 +11,7 @@ from astropy.io import fits
 from fit_products import ALPHA, FWHM_PX
 from galsim_stars import draw, gaussian, moffat
 from ztfpsf.errors import InputError
-from ztfpsf.psf.drawn import Drawn
+from ztfpsf.psf.product.drawn import Drawn
 from ztfpsf.quality import Bin
 from ztfpsf.stamps import APCOR_COLUMNS
 from ztfpsf.stars.cutting import read_apcor

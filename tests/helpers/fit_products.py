@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from ztfpsf.io import make_provenance, write_table
+from ztfpsf.psf import Psf
 from ztfpsf.psf.models import get_model
-from ztfpsf.psf.product import Psf, write_psfs
+from ztfpsf.psf.product.file import write_psfs
 from ztfpsf.stamps import IMAGE_COLUMNS, STAR_COLUMNS, Stamps, write_stamps
 
 IMAGES = ("ztf_20200924431759_000655_zr_c13_o_q3", "ztf_20200924431759_000655_zr_c13_o_q4")
@@ -42,8 +43,8 @@ def moffat_stamp(dx_px: float, dy_px: float, size_px: int = SIZE) -> np.ndarray:
 
 
 def make_psf(image: str) -> Psf:
-    shape = np.array([[np.log(FWHM_PX)], [np.log(ALPHA - 1)], [0.0], [0.0]])
-    return Psf(image, get_model("moffat"), shape, np.eye(4) * 1e-6, 0, NX, NY)
+    profile = np.array([[np.log(FWHM_PX)], [np.log(ALPHA - 1)], [0.0], [0.0]])
+    return Psf(image, get_model("moffat"), profile, np.eye(4) * 1e-6, 0, NX, NY)
 
 
 def make_stars(images: tuple[str, ...], n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -107,7 +108,7 @@ def make_products(folder: Path, images: tuple[str, ...] = IMAGES[:1], n: int = 3
         variance.astype(np.float32),
         mask,
     )
-    provenance = make_provenance(["x.fits"], {"shape": "field"})
+    provenance = make_provenance(["x.fits"], {"strategy": "field"})
     paths = [
         folder / name for name in ("stamps.fits", "stars.parquet", "images.parquet", "psf.fits")
     ]

@@ -1,6 +1,6 @@
 """Problems with a known answer: stars drawn by GalSim, noise added here."""
 
-from types import ModuleType
+from dataclasses import replace
 from typing import NamedTuple
 
 import galsim
@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from galsim_stars import draw, ellipse, gaussian, moffat
-from ztfpsf.psf.image import ImageStamps
-from ztfpsf.psf.models import get_model, list_models
-from ztfpsf.psf.problem import Batch, Parameters, Problem, Stars
-from ztfpsf.psf.start import start_fwhm, start_shape
+from ztfpsf.psf.inputs.image import ImageStamps
+from ztfpsf.psf.inputs.settings import Batch
+from ztfpsf.psf.models import PsfModel, get_model, list_models
+from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
+from ztfpsf.psf.profile.star import BACKGROUND, FLUX, POSITION, X, Y, star_psf
+from ztfpsf.psf.weights.start import start_fwhm, start_profile
 
 SKY_ADU = 150.0
 GAIN = 6.0
@@ -22,38 +24,58 @@ AXIS_RATIO, THETA_DEG = 0.9, 25.0
 
 
 # Models that are a profile alone.
-PROFILES = [name for name in list_models() if not hasattr(get_model(name), "BASE")]
+PROFILES = [name for name in list_models() if get_model(name).grid is None]
 
 
 class Truth(NamedTuple):
-    model: ModuleType
-    shape: np.ndarray  # (K,)
-    star: np.ndarray  # (n, 4)
+    model: PsfModel
+    params: np.ndarray  # (K,)
+    stars: np.ndarray  # (n, 4)
     expected: np.ndarray  # (n, S, S) ADU, noise-free
 
 
-def true_profile(name: str) -> galsim.GSObject:
+def true_profile(name: str) -> galsim.GSObject | None:
+    """GalSim's profile for one of our models, None for a model that GalSim does not know."""
     drawers = {
         "moffat": lambda: moffat(FWHM_PX, ALPHA, AXIS_RATIO, THETA_DEG),
         "gaussian": lambda: gaussian(FWHM_PX, AXIS_RATIO, THETA_DEG),
     }
-    # A new model needs no new truth to pass the contract: any star will do.
-    return drawers.get(name.removesuffix("_grid"), drawers["moffat"])()
+    stem = name.removesuffix("_grid")
+    return drawers[stem]() if stem in drawers else None
 
 
-def true_shape(name: str) -> np.ndarray | None:
+def draw_truth(name: str, x_px: float, y_px: float, size_px: int) -> np.ndarray:
+    """A star of flux 1 for a model: GalSim's, or the model's own at its start."""
+    profile = true_profile(name)
+    if profile is not None:
+        return draw(profile, x_px, y_px, size_px)
+    model = replace(get_model(name), grid=None)
+    params = jnp.asarray([*model.start(FWHM_PX)], float)
+    return np.asarray(_draw(model, jnp.array([x_px, y_px]), params, size_px))
+
+
+_draw = jax.jit(star_psf, static_argnames=("model", "size_px"))
+
+
+def disturb_start(model: PsfModel, fwhm_px: float, seed: int) -> np.ndarray:
+    """Parameters around the start, (K,)."""
+    start = np.array([float(value) for value in model.start(fwhm_px)])
+    return start + np.random.default_rng(seed).uniform(-0.2, 0.2, model.n_params)
+
+
+def true_params(name: str) -> np.ndarray | None:
     e1, e2 = ellipse(AXIS_RATIO, THETA_DEG)
-    shapes = {
+    params = {
         "moffat": [np.log(FWHM_PX), np.log(ALPHA - 1.0), e1, e2],
         "gaussian": [np.log(FWHM_PX), e1, e2],
     }
-    return np.array(shapes[name]) if name in shapes else None
+    return np.array(params[name]) if name in params else None
 
 
 def make_truth(name: str, n: int, size_px: int, seed: int) -> Truth:
     """Stars of 2e3 to 5e4 ADU at random sub-pixel positions."""
     rng = np.random.default_rng(seed)
-    star = np.stack(
+    stars = np.stack(
         [
             rng.uniform(-0.5, 0.5, n),
             rng.uniform(-0.5, 0.5, n),
@@ -62,10 +84,9 @@ def make_truth(name: str, n: int, size_px: int, seed: int) -> Truth:
         ],
         axis=1,
     )
-    profile = true_profile(name)
-    stamps = np.stack([draw(profile, x, y, size_px) for x, y, _, _ in star])
-    expected = star[:, 2, None, None] * stamps + star[:, 3, None, None]
-    return Truth(get_model(name), true_shape(name), star, expected)
+    stamps = np.stack([draw_truth(name, x, y, size_px) for x, y, _, _ in stars])
+    expected = stars[:, FLUX, None, None] * stamps + stars[:, BACKGROUND, None, None]
+    return Truth(get_model(name), true_params(name), stars, expected)
 
 
 def true_variance(expected: np.ndarray) -> np.ndarray:
@@ -73,7 +94,7 @@ def true_variance(expected: np.ndarray) -> np.ndarray:
 
 
 def make_problem(truth: Truth, n_realisations: int, seed: int) -> Problem:
-    """Independent noise realisations of the same stars, one shared constant shape each."""
+    """Independent noise realisations of the same stars, one shared constant profile each."""
     rng = np.random.default_rng(seed)
     n = len(truth.expected)
     variance = true_variance(truth.expected)
@@ -81,20 +102,22 @@ def make_problem(truth: Truth, n_realisations: int, seed: int) -> Problem:
     data = truth.expected + noise
     weight = np.broadcast_to(1.0 / variance, data.shape)
     basis = np.ones((n_realisations, n, 1))
-    start = truth.star.copy()
-    start[:, :2] += rng.normal(0.0, 0.05, (n, 2))
-    start[:, 2] *= 0.93
+    start = truth.stars.copy()
+    start[:, POSITION] += rng.normal(0.0, 0.05, (n, 2))
+    start[:, FLUX] *= 0.93
     fwhm = start_fwhm(truth.expected, np.ones_like(variance, dtype=bool), start, np.ones(n, bool))
-    shape = start_shape(truth.model, fwhm, 1)
+    profile = start_profile(truth.model, fwhm, 1)
     parameters = Parameters(
         np.broadcast_to(start, (n_realisations, n, 4)),
-        np.broadcast_to(shape, (n_realisations, *shape.shape)),
+        np.broadcast_to(profile, (n_realisations, *profile.shape)),
     )
-    arrays = jax.tree.map(jnp.array, (Stars(data, weight, basis), parameters))
+    arrays = jax.tree.map(jnp.array, (StarData(data, weight, basis), parameters))
     return Problem(truth.model, *arrays, Batch(stars=min(n, 16), problems=min(n_realisations, 16)))
 
 
-def make_stamps(truth: Truth, seed: int, n_reserved: int = 0, nx: int = 400, ny: int = 300):
+def make_stamps(
+    truth: Truth, seed: int, n_reserved: int = 0, nx: int = 400, ny: int = 300
+) -> ImageStamps:
     """The stars as stamps of one non-square image; the first `n_reserved` are held back."""
     rng = np.random.default_rng(seed)
     n, size_px = truth.expected.shape[:2]
@@ -102,12 +125,13 @@ def make_stamps(truth: Truth, seed: int, n_reserved: int = 0, nx: int = 400, ny:
     variance = true_variance(truth.expected)
     x_centre, y_centre = rng.integers(20, nx - 20, n), rng.integers(20, ny - 20, n)
     return ImageStamps(
+        image="simulated",
         data=truth.expected + rng.standard_normal(variance.shape) * np.sqrt(variance),
         variance=np.full_like(variance, SKY_ADU / GAIN + (READ_NOISE_ELECTRON / GAIN) ** 2),
         good=np.ones(variance.shape, bool),
         sky_adu=np.full(n, SKY_ADU),
-        x_px=x_centre + truth.star[:, 0] + rng.normal(0, 0.05, n),
-        y_px=y_centre + truth.star[:, 1] + rng.normal(0, 0.05, n),
+        x_px=x_centre + truth.stars[:, X] + rng.normal(0, 0.05, n),
+        y_px=y_centre + truth.stars[:, Y] + rng.normal(0, 0.05, n),
         x0_px=x_centre - half,
         y0_px=y_centre - half,
         is_reserved=np.arange(n) < n_reserved,

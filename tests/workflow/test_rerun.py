@@ -57,7 +57,7 @@ def test_second_run_has_nothing_to_do(done: Workflow) -> None:
     [
         ("io.py", {"select_stars": 1, "cut_stamps": 1, **REFIT}),
         ("stars/selection.py", {"select_stars": 1, "cut_stamps": 1, **REFIT}),
-        ("psf/problem.py", REFIT),
+        ("psf/problem/normal.py", REFIT),
         ("psf/models/_elliptical.py", REFIT),
         ("photometry/groups.py", {"measure_photometry": 1}),
         ("plots/__init__.py", PICTURES),

@@ -10,7 +10,7 @@ from astropy.io import fits
 from ztfpsf.interchange.psfex import half_of
 from ztfpsf.interchange.sampling import draw_oversampled
 from ztfpsf.io import write_fits
-from ztfpsf.psf.product import Psf
+from ztfpsf.psf import Psf
 
 
 class OversampledPsf(NamedTuple):

@@ -16,7 +16,7 @@ from astropy.io import fits
 from ztfpsf.errors import InputError
 from ztfpsf.interchange.sampling import draw_oversampled
 from ztfpsf.io import write_fits
-from ztfpsf.psf.product import Psf
+from ztfpsf.psf import Psf
 
 # Positions per axis beyond the fewest that define the polynomial.
 SPARE_NODES = 3

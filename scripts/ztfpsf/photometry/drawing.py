@@ -3,32 +3,32 @@
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ztfpsf.psf.problem import star_psf
-from ztfpsf.psf.product import Psf
+from ztfpsf.psf import Psf
+from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.profile.star import star_psf
 
 CHUNK = 256  # stars of one call
 BATCH = 64  # of them drawn at once, so that they stay in cache
 
 
 @partial(jax.jit, static_argnames=("model", "size_px"))
-def _draw(model: Any, offsets: Array, shapes: Array, size_px: int) -> Array:
+def _draw(model: PsfModel, offsets: Array, params: Array, size_px: int) -> Array:
     """(n, S, S) float32, drawn in double precision."""
 
     def one(star: tuple[Array, Array]) -> Array:
         return star_psf(model, *star, size_px).astype(jnp.float32)
 
-    return jax.lax.map(one, (offsets, shapes), batch_size=BATCH)
+    return jax.lax.map(one, (offsets, params), batch_size=BATCH)
 
 
 @partial(jax.jit, static_argnames=("model", "size_px"))
-def _draw_with_slopes(model: Any, offsets: Array, shapes: Array, size_px: int) -> Array:
+def _draw_with_slopes(model: PsfModel, offsets: Array, params: Array, size_px: int) -> Array:
     """PSF and its derivatives by x and y, (n, 3, S, S) float32."""
 
     def one(star: tuple[Array, Array]) -> Array:
@@ -39,7 +39,7 @@ def _draw_with_slopes(model: Any, offsets: Array, shapes: Array, size_px: int) -
         slopes, stamp = jax.jacfwd(psf, has_aux=True)(star[0])
         return jnp.concatenate([stamp[None], jnp.moveaxis(slopes, -1, 0)]).astype(jnp.float32)
 
-    return jax.lax.map(one, (offsets, shapes), batch_size=BATCH)
+    return jax.lax.map(one, (offsets, params), batch_size=BATCH)
 
 
 def draw_psfs(
@@ -92,11 +92,11 @@ def _in_chunks(
     def fill(start: int) -> None:
         # The last chunk repeats the last star.
         take = np.minimum(np.arange(start, start + CHUNK), n - 1)
-        # Shapes of this chunk only: with a pixel grid they hold hundreds of numbers per star.
+        # Parameters of this chunk only: with a pixel grid they hold hundreds of numbers per star.
         flux = None if flux_adu is None else flux_adu[take]
         x_px, y_px = position_px[take].T
-        shapes = psf.shapes(x_px, y_px, flux)
-        chunk = draw(psf.model, offsets[take], shapes, size_px)
+        params = psf.local_params(x_px, y_px, flux)
+        chunk = draw(psf.model, offsets[take], params, size_px)
         drawn[start : start + CHUNK] = np.asarray(chunk)[: n - start]
 
     # JAX computes outside Python's lock.

@@ -19,7 +19,7 @@ from ztfpsf.photometry.light import (
 )
 from ztfpsf.photometry.planes import ImagePlanes, Places
 from ztfpsf.photometry.solution import Inverse, hold, invert, invert_alone, solve
-from ztfpsf.psf.product import Psf
+from ztfpsf.psf import Psf
 
 MAX_PASSES = 6  # after them 0.3 % of the stars of a ZTF image still move
 # After so many passes it is settled which stars may move.

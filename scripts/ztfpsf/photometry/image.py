@@ -11,8 +11,8 @@ from ztfpsf.errors import InputError
 from ztfpsf.photometry.fit import PhotometrySettings, fit_stars
 from ztfpsf.photometry.planes import ImagePlanes, find_places, make_planes
 from ztfpsf.photometry.tables import make_image_row, make_star_table
+from ztfpsf.psf import Psf
 from ztfpsf.psf.clock import compile_clock
-from ztfpsf.psf.product import Psf
 from ztfpsf.stars.images import ScienceImage, measure_sky
 from ztfpsf.stars.sky import read_wcs
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ztfpsf.photometry.drawing import draw_psfs, draw_psfs_with_slopes
 from ztfpsf.photometry.planes import ImagePlanes, find_pixels, window_sizes
-from ztfpsf.psf.product import Psf
+from ztfpsf.psf import Psf
 
 # A star is drawn on the smallest window at whose edge it adds less than this part of the noise.
 EDGE_LIGHT = 0.1

@@ -20,7 +20,7 @@ def explain_no_star(images: pd.DataFrame) -> str:
 
 def name_drawn(fit_settings: Mapping[str, Any]) -> str:
     """What is drawn, where it is not what was fitted."""
-    if fit_settings.get("shape") != "per_star":
+    if fit_settings.get("strategy") != "per_star":
         return ""
     return " (PSF of the image, not each star's own shape)"
 

@@ -6,7 +6,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from ztfpsf.plots.style import COUNTS, CYCLE, GREY, make_figure
-from ztfpsf.psf.product import Psf
+from ztfpsf.psf import Psf
 
 HEIGHT_IN = 2.7
 SIZE_PX = 51

@@ -22,7 +22,7 @@ from ztfpsf.plots.style import (
     round_up,
     shorten,
 )
-from ztfpsf.psf.drawn import Drawn, draw
+from ztfpsf.psf.product.drawn import Drawn, draw
 from ztfpsf.quality import format_chi2, magnitude_bins
 from ztfpsf.stamps import Stamps
 

@@ -9,7 +9,7 @@ LINES = {"cpu": "-", "gpu": "--"}
 
 
 def draw_times(times: pd.DataFrame, title: str) -> Figure:
-    """`times`: rows of ztfpsf.psf.timing.Timing; those without a time are left out."""
+    """`times`: rows of ztfpsf.psf.running.timing.Timing; those without a time are left out."""
     figure = make_figure(3.4)
     axes = figure.subplots()
     axes.set_title(title, loc="left")

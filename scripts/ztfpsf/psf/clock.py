@@ -26,9 +26,9 @@ def compile_clock() -> Iterator[Clock]:
     """Measure the block; JAX reports its tracing, lowering and compiling as events of a thread."""
     clock, mine = Clock(), threading.get_ident()
 
-    def listen(event: str, duration: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event.startswith("/jax/core/compile/") and threading.get_ident() == mine:
-            clock.compile_s += duration
+            clock.compile_s += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     start = time.perf_counter()

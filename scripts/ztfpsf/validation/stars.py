@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ztfpsf.psf.drawn import Drawn
-from ztfpsf.psf.rejection import is_core
+from ztfpsf.psf.product.drawn import Drawn
+from ztfpsf.psf.profile.star import is_core
 from ztfpsf.validation.apertures import measure_apertures
 from ztfpsf.validation.moments import find_errors, measure_moments
 

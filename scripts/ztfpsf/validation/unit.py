@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ztfpsf.psf.drawn import draw
+from ztfpsf.psf.product.drawn import draw
 from ztfpsf.quality import Bin
 from ztfpsf.stamps import Stamps
 from ztfpsf.validation.image import ValidationSettings, measurable, summarise

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from star_sets import HALF_SIZE_PX, OVERSAMPLING, Stars, Truth
-from ztfpsf.psf.rejection import CORE_RADIUS_PX, model_variance
+from ztfpsf.noise import model_variance, read_variance
+from ztfpsf.psf.profile.star import CORE_RADIUS_PX
 from ztfpsf.robust import mad_sigma
 from ztfpsf.simulation.comparison import compare_psf
 from ztfpsf.simulation.headers import Photometry
@@ -58,7 +59,8 @@ def fit_star(
 ) -> StarFit:
     """Gauss-Newton for x, y, flux and background; `data`, `good`: (S, S), start: (4,)."""
     star, steps = np.array(start, float), np.arange(len(data))
-    variance = model_variance(data[None], np.array([sky_adu]), gain, read_noise_electron)[0]
+    constant_adu2 = read_variance(read_noise_electron, gain)
+    variance = model_variance(data, np.float64(sky_adu), gain, constant_adu2)
     for _ in range(ROUNDS):
         weight = good / variance
         for _ in range(STEPS):
@@ -71,7 +73,7 @@ def fit_star(
             if np.abs(step[:2]).max() < TOLERANCE_PX:
                 break
         model = star[2] * columns[2] + star[3]
-        variance = model_variance(model[None], np.array([sky_adu]), gain, read_noise_electron)[0]
+        variance = model_variance(model, np.float64(sky_adu), gain, constant_adu2)
     core = good & (np.hypot(steps - star[0], (steps - star[1])[:, None]) <= CORE_RADIUS_PX)
     chi2 = np.mean((data - model)[core] ** 2 / variance[core])
     return StarFit(*star, np.sqrt(np.linalg.inv(matrix)[2, 2]), chi2)

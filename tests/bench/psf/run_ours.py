@@ -53,15 +53,15 @@ def draw(
     """Effective PSFs on the fine grid; (m, k, k) float32."""
     import numpy as np
     from ztfpsf import __version__
-    from ztfpsf.interchange.sampling import draw_shapes
+    from ztfpsf.interchange.sampling import draw_params
     from ztfpsf.psf import load_psf
 
     request = dict(np.load(path_to_request))
     psf = load_psf(path_to_psf)
     # A PSF that changes with flux is drawn for each star's own.
-    shapes = psf.shapes(*request["positions"].T, request["flux_adu"])
+    params = psf.local_params(*request["positions"].T, request["flux_adu"])
     grid = int(request["oversampling"]), int(request["half_size_px"])
-    images = draw_shapes(psf.model, shapes, *grid).astype(np.float32)
+    images = draw_params(psf.model, params, *grid).astype(np.float32)
     np.savez(
         path_to_drawn, images=images, seconds=seconds, cold_s=cold_s, code=f"ztfpsf {__version__}"
     )

@@ -23,7 +23,7 @@ REPEATS = 3
 def make_images(n: int) -> list:
     """The same stars with other fluxes and noise in every image."""
     from galsim_stars import draw, moffat
-    from ztfpsf.psf.image import ImageStamps
+    from ztfpsf.psf.inputs.image import ImageStamps
 
     rng = np.random.default_rng(1)
     offset = rng.uniform(-0.5, 0.5, (N_STARS, 2))
@@ -38,6 +38,7 @@ def make_images(n: int) -> list:
         position = centre + offset + rng.normal(0.0, 0.05, offset.shape)
         images.append(
             ImageStamps(
+                image="simulated",
                 data=expected + rng.standard_normal(expected.shape) * np.sqrt(variance),
                 variance=variance,
                 good=np.ones(expected.shape, bool),
@@ -65,14 +66,13 @@ def measure_floor(device, n_steps: float) -> float:
     import jax
     import jax.numpy as jnp
     from ztfpsf.psf.models import moffat
-    from ztfpsf.psf.pixels import LEVELS
+    from ztfpsf.psf.profile.pixels import count_values
 
-    n_nodes = (SIZE_PX + 4) ** 2 + sum((width * nodes) ** 2 for width, nodes in LEVELS)
-    shape = moffat.Shape(*(jnp.asarray(value) for value in (0.7, 0.7, 0.05, 0.02)))
+    params = moffat.Params(*(jnp.asarray(value) for value in (0.7, 0.7, 0.05, 0.02)))
     n_fitted = N_STARS - N_STARS // 5
     with jax.default_device(device):
-        x = jnp.linspace(-5.0, 5.0, n_fitted * n_nodes)
-        evaluate = jax.jit(lambda x: moffat.profile(x, x, shape).sum())
+        x = jnp.linspace(-5.0, 5.0, n_fitted * count_values(SIZE_PX))
+        evaluate = jax.jit(lambda x: moffat.profile(x, x, params).sum())
         times = []
         for _ in range(10):
             start = time.perf_counter()
@@ -84,20 +84,20 @@ def measure_floor(device, n_steps: float) -> float:
 def main(kind: str, n_devices: int, chunk: int, n_images: int) -> dict[str, float]:
     device_name = configure(kind, n_devices)
     import jax
-    from ztfpsf.psf.fit import fit_images
-    from ztfpsf.psf.image import FitSettings
-    from ztfpsf.psf.models import moffat
-    from ztfpsf.psf.optimisers import gauss_newton
-    from ztfpsf.psf.problem import Batch
+    from ztfpsf.psf.inputs.settings import Batch, FitSettings
+    from ztfpsf.psf.models import get_model
+    from ztfpsf.psf.optimisers import get_optimiser
+    from ztfpsf.psf.solution.fit import fit_images
 
     images, devices = make_images(n_images), jax.devices()
     settings = FitSettings(batch=Batch(64, chunk if kind == "gpu" else 1))
 
+    solver = get_optimiser("gauss_newton").make_solver()
+
     def fit(number: int) -> list:
         with jax.default_device(devices[number % len(devices)]):
             part = images[number * chunk : (number + 1) * chunk]
-            options = gauss_newton.Options()
-            return fit_images(moffat, gauss_newton, options, part, settings, chunk)
+            return fit_images(get_model("moffat"), solver, part, settings, chunk)
 
     for number in range(len(devices)):
         fit(number)
@@ -108,12 +108,12 @@ def main(kind: str, n_devices: int, chunk: int, n_images: int) -> dict[str, floa
             fits = [one for part in pool.map(fit, range(n_images // chunk)) for one in part]
             wall.append(time.perf_counter() - start[0])
             cpu.append(time.process_time() - start[1])
-    steps = float(np.mean([fit.iterations for fit in fits]))
+    steps = float(np.mean([fit.course.iterations for fit in fits]))
     return {
         "device": device_name,
         "images_s": n_images / median(wall),
         "cpu_s": median(cpu) / n_images,
-        "optimiser_s": median(fit.clock.run_s for fit in fits),
+        "optimiser_s": median(fit.course.clock.run_s for fit in fits),
         "floor_s": measure_floor(devices[0], steps),
     }
 

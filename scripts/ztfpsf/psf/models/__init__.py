@@ -1,28 +1,84 @@
 """PSF models, one file each; the file name is the model's name in the configuration.
 
-A model file defines, for one star:
-
-- `Shape`: NamedTuple of the fitted shape parameters, unconstrained real numbers;
-- `start(fwhm_px) -> Shape`: shape to start a fit from;
-- `profile(dx_px, dy_px, shape) -> px^-2`: surface brightness at an offset from the star's
-  centre, elementwise, integral over the plane 1, differentiable by JAX;
-- `describe(shape) -> NamedTuple`: the same shape in the field's terms, units in the field names.
-
-It may further define
-
-- `CONSTANT`: names of shape parameters that are the same over the field;
-- `SETTLED`: names of shape parameters that are found without the grid and then kept;
-- `PRIOR`: `{name: (mean, sigma)}`, weak Gaussian priors of parameters that data may leave open;
-- `BASE`: the module of a profile; the model is that profile plus a residual grid (ztfpsf.psf.grid).
-
-Files whose name begins with an underscore are shared helpers, not models.
+A file defines `MODEL`, a `PsfModel` of that name. Files whose name begins with an underscore are
+shared helpers, not models.
 """
 
 import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import Generic, NamedTuple, TypeVar
+
+from jax import Array
 
 from ztfpsf.errors import InputError
+from ztfpsf.psf.profile.residual_grid import ResidualGrid
+
+P = TypeVar("P", bound=NamedTuple)
+D = TypeVar("D", bound=NamedTuple)
+
+
+class GaussianPrior(NamedTuple):
+    """A weak prior of a parameter that the data may leave open."""
+
+    name: str
+    mean: float
+    sigma: float
+
+
+@dataclass(frozen=True)
+class PsfModel(Generic[P, D]):
+    """A profile, written for one star, and what a fit has to know of it.
+
+    `name`: that of the file.
+    `Params`: NamedTuple of the profile parameters, real numbers without limits; K of them.
+    `start(fwhm_px) -> Params`: where a fit begins.
+    `profile(dx_px, dy_px, params) -> px^-2`: surface brightness at an offset from the star's
+        centre, elementwise, of integral 1 over the plane, differentiable by JAX.
+    `Description`: NamedTuple of the same in the field's terms, with units in the names. One of them
+        is `fwhm_px`, the FWHM of the profile before integration over the pixel; the others become
+        columns as they are.
+    `describe(params) -> Description`.
+    `constant`: parameters that are the same over the field.
+    `settled`: parameters that are found without the grid and then kept.
+    `prior`: of parameters that the data may leave open.
+    `grid`: the residual that is added to the profile (ztfpsf.psf.profile.residual_grid), if any;
+        the configuration replaces its size.
+
+    Two models are equal, and share compiled code, when all of that is. Raises InputError when a
+    name is none of `Params`, or no FWHM is described.
+    """
+
+    name: str
+    Params: type[P]
+    start: Callable[[float], P]
+    profile: Callable[[Array, Array, P], Array]
+    Description: type[D]
+    describe: Callable[[P], D]
+    constant: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
+    prior: tuple[GaussianPrior, ...] = ()
+    grid: ResidualGrid | None = None
+
+    def __post_init__(self) -> None:
+        named = {*self.constant, *self.settled, *(prior.name for prior in self.prior)}
+        unknown = named - set(self.Params._fields)
+        if unknown:
+            raise InputError(
+                f"model '{self.name}' names {', '.join(sorted(unknown))}, and its parameters are "
+                f"{', '.join(self.Params._fields)}: correct constant, settled or prior."
+            )
+        if "fwhm_px" not in self.Description._fields:
+            raise InputError(
+                f"model '{self.name}' describes {', '.join(self.Description._fields)}, and not its "
+                "FWHM: add fwhm_px to Description."
+            )
+
+    @property
+    def n_params(self) -> int:
+        """Number of profile parameters, K."""
+        return len(self.Params._fields)
 
 
 def list_models() -> list[str]:
@@ -30,8 +86,14 @@ def list_models() -> list[str]:
     return sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 
 
-def get_model(name: str) -> ModuleType:
-    """The module of a model. Raises InputError for an unknown name."""
+def get_model(name: str) -> PsfModel:
+    """The model of a name. Raises InputError for an unknown one, and when its file has no such."""
     if name not in list_models():
         raise InputError(f"'{name}' is not a PSF model; choose one of {', '.join(list_models())}.")
-    return importlib.import_module(f"ztfpsf.psf.models.{name}")
+    module = importlib.import_module(f"ztfpsf.psf.models.{name}")
+    model = vars(module).get("MODEL")
+    if not isinstance(model, PsfModel) or model.name != name:
+        raise InputError(
+            f"{module.__file__}: expected MODEL, a PsfModel named '{name}'; see docs/extending.md."
+        )
+    return model

@@ -7,15 +7,14 @@ FWHM = 2 sqrt(2 ln 2) sigma along each axis
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
+from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.models._elliptical import axes, radius_squared
+from ztfpsf.psf.profile.widths import FWHM_PER_SIGMA
 
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
-
-class Shape(NamedTuple):
+class Params(NamedTuple):
     ln_fwhm: Array  # ln(FWHM / px), geometric mean of the axes
     e1: Array  # elongation along x
     e2: Array  # elongation along y = x
@@ -30,26 +29,29 @@ class Description(NamedTuple):
     e2: Array
 
 
-def start(fwhm_px: float) -> Shape:
+def start(fwhm_px: float) -> Params:
     """A round profile."""
-    return Shape(jnp.log(fwhm_px), jnp.zeros(()), jnp.zeros(()))
+    return Params(jnp.log(fwhm_px), jnp.zeros(()), jnp.zeros(()))
 
 
-def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
+def profile(dx_px: Array, dy_px: Array, params: Params) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
-    t = radius_squared(dx_px, dy_px, *shape)
-    peak = 4.0 * jnp.log(2.0) / jnp.pi * jnp.exp(-2.0 * shape.ln_fwhm)
+    t = radius_squared(dx_px, dy_px, *params)
+    peak = 4.0 * jnp.log(2.0) / jnp.pi * jnp.exp(-2.0 * params.ln_fwhm)
     return peak * jnp.exp(-jnp.log(2.0) * t)
 
 
-def describe(shape: Shape) -> Description:
+def describe(params: Params) -> Description:
     """Widths along the axes, orientation and the two distortions."""
-    major, minor, theta = axes(*shape)
+    major, minor, theta = axes(*params)
     return Description(
-        jnp.exp(shape.ln_fwhm),
+        jnp.exp(params.ln_fwhm),
         major / FWHM_PER_SIGMA,
         minor / FWHM_PER_SIGMA,
         theta,
-        shape.e1,
-        shape.e2,
+        params.e1,
+        params.e2,
     )
+
+
+MODEL = PsfModel("gaussian", Params, start, profile, Description, describe)

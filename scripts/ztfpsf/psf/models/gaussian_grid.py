@@ -5,9 +5,9 @@
 As moffat_grid (see there), for stars without wings: light beyond the grid is none.
 """
 
+from dataclasses import replace
+
 from ztfpsf.psf.models import gaussian
-from ztfpsf.psf.models.gaussian import Description, Shape, describe, profile, start
+from ztfpsf.psf.profile.residual_grid import ResidualGrid
 
-BASE = gaussian
-
-__all__ = ["BASE", "Description", "Shape", "describe", "profile", "start"]
+MODEL = replace(gaussian.MODEL, name="gaussian_grid", grid=ResidualGrid())

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.models._elliptical import radius_squared
 
 
-class Shape(NamedTuple):
+class Params(NamedTuple):
     ln_fwhm: Array  # ln(FWHM / px), geometric mean of the axes
     ln_alpha_minus_1: Array
     e1: Array  # elongation along x
@@ -29,9 +30,9 @@ class Description(NamedTuple):
     e2: Array
 
 
-def start(fwhm_px: float) -> Shape:
+def start(fwhm_px: float) -> Params:
     """A round profile with alpha = 3, typical of seeing-limited images."""
-    return Shape(jnp.log(fwhm_px), jnp.log(2.0), jnp.zeros(()), jnp.zeros(()))
+    return Params(jnp.log(fwhm_px), jnp.log(2.0), jnp.zeros(()), jnp.zeros(()))
 
 
 def _half_maximum(ln_alpha_minus_1: Array) -> tuple[Array, Array]:
@@ -40,16 +41,19 @@ def _half_maximum(ln_alpha_minus_1: Array) -> tuple[Array, Array]:
     return alpha, jnp.expm1(jnp.log(2.0) / alpha)
 
 
-def profile(dx_px: Array, dy_px: Array, shape: Shape) -> Array:
+def profile(dx_px: Array, dy_px: Array, params: Params) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
-    alpha, half = _half_maximum(shape.ln_alpha_minus_1)
-    t = radius_squared(dx_px, dy_px, shape.ln_fwhm, shape.e1, shape.e2)
-    peak = (alpha - 1.0) / jnp.pi * half * 4.0 * jnp.exp(-2.0 * shape.ln_fwhm)
+    alpha, half = _half_maximum(params.ln_alpha_minus_1)
+    t = radius_squared(dx_px, dy_px, params.ln_fwhm, params.e1, params.e2)
+    peak = (alpha - 1.0) / jnp.pi * half * 4.0 * jnp.exp(-2.0 * params.ln_fwhm)
     return peak * jnp.exp(-alpha * jnp.log(1.0 + half * t))
 
 
-def describe(shape: Shape) -> Description:
+def describe(params: Params) -> Description:
     """FWHM, alpha, gamma and the two distortions."""
-    alpha, half = _half_maximum(shape.ln_alpha_minus_1)
-    fwhm = jnp.exp(shape.ln_fwhm)
-    return Description(fwhm, alpha, fwhm / (2.0 * jnp.sqrt(half)), shape.e1, shape.e2)
+    alpha, half = _half_maximum(params.ln_alpha_minus_1)
+    fwhm = jnp.exp(params.ln_fwhm)
+    return Description(fwhm, alpha, fwhm / (2.0 * jnp.sqrt(half)), params.e1, params.e2)
+
+
+MODEL = PsfModel("moffat", Params, start, profile, Description, describe)

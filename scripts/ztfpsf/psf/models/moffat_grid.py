@@ -4,13 +4,13 @@
 
 The profile is that of ztfpsf.psf.models._moffat_wing. What it misses in the core of a star (optics,
 guiding, charge that is left behind in read-out) is common to the stars of an image, up to a slow
-change over the field and with flux: the grid learns it from them (ztfpsf.psf.grid). The wings
-beyond the grid are the profile's.
+change over the field and with flux: the grid learns it from them
+(ztfpsf.psf.profile.residual_grid). The wings beyond the grid are the profile's.
 """
 
+from dataclasses import replace
+
 from ztfpsf.psf.models import _moffat_wing
-from ztfpsf.psf.models._moffat_wing import Description, Shape, describe, profile, start
+from ztfpsf.psf.profile.residual_grid import ResidualGrid
 
-BASE = _moffat_wing
-
-__all__ = ["BASE", "Description", "Shape", "describe", "profile", "start"]
+MODEL = replace(_moffat_wing.MODEL, name="moffat_grid", grid=ResidualGrid())

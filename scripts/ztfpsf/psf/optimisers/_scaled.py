@@ -2,34 +2,56 @@
 
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from ztfpsf.psf.arrow import normal_equations, unflatten
-from ztfpsf.psf.problem import Batch, Parameters, Problem, Solution, Stars, loss
+from ztfpsf.psf.inputs.settings import Batch
+from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.optimisers import Solution
+from ztfpsf.psf.problem.normal import normal_equations
+from ztfpsf.psf.problem.objective import loss
+from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
+
+O = TypeVar("O")  # noqa: E741
+Objective = Callable[[Array], Array]
 
 
 class Scaled(NamedTuple):
-    func: Callable[[Array], Array]  # z -> loss
+    """A problem in z: parameters = start + scale * z."""
+
+    func: Objective  # z -> loss
     start: Array  # zeros
     to_parameters: Callable[[Array], Parameters]
 
 
-def curvature_scale(model: ModuleType, stars: Stars, start: Parameters, batch: int) -> Parameters:
+class Way(NamedTuple):
+    """What a minimisation in z found."""
+
+    z: Array
+    history: Array  # (steps + 1,) loss, NaN after the last step
+    iterations: Array
+
+
+# From the objective, the start and the options of an optimiser; traceable by JAX.
+Minimise = Callable[[Objective, Array, O], Way]
+# The unit of each parameter, from the model, the stars, the start and the size of a batch.
+FindScale = Callable[[PsfModel, StarData, Parameters, int], Parameters]
+
+
+def curvature_scale(model: PsfModel, stars: StarData, start: Parameters, batch: int) -> Parameters:
     """Error of each parameter at the start with all others fixed: unit curvature in z."""
     normal = normal_equations(model, start, stars, batch)
-    star = jnp.diagonal(normal.star, axis1=1, axis2=2)
-    curvature = unflatten(star, jnp.diagonal(normal.corner), start)
+    of_stars = jnp.diagonal(normal.stars, axis1=1, axis2=2)
+    curvature = start.replace_all(of_stars, jnp.diagonal(normal.corner))
     return jax.tree.map(lambda leaf: jnp.where(leaf > 0, leaf, 1.0) ** -0.5, curvature)
 
 
-def scale_problem(model: ModuleType, stars: Stars, start: Parameters, scale: Parameters) -> Scaled:
-    """Parameters = start + scale * z: the same objective, only its coordinates change."""
+def scale_problem(model: PsfModel, stars: StarData, start: Parameters, scale: Parameters) -> Scaled:
+    """The same objective in other coordinates."""
     flat_start, unravel = ravel_pytree(start)
     flat_scale, _ = ravel_pytree(scale)
 
@@ -41,32 +63,26 @@ def scale_problem(model: ModuleType, stars: Stars, start: Parameters, scale: Par
     )
 
 
-@partial(jax.jit, static_argnames=("model", "options", "minimise", "scale_of", "batch"))
-def _solve(
-    model: ModuleType,
-    stars: Stars,
-    start: Parameters,
-    options: tuple,
-    minimise: Callable,
-    scale_of: Callable,
+@partial(jax.jit, static_argnames=("model", "options", "minimise", "find_scale", "batch"))
+def _minimise_all(
+    model: PsfModel,
+    stars_and_starts: tuple[StarData, Parameters],
+    options: O,
+    minimise: Minimise[O],
+    find_scale: FindScale,
     batch: Batch,
 ) -> Solution:
-    def solve_one(stars_and_start: tuple[Stars, Parameters]) -> Solution:
-        scale = scale_of(model, *stars_and_start, batch.stars)
-        scaled = scale_problem(model, *stars_and_start, scale)
-        z, history, iterations = minimise(scaled.func, scaled.start, *options)
-        return Solution(scaled.to_parameters(z), history, iterations)
+    def minimise_one(one: tuple[StarData, Parameters]) -> Solution:
+        scaled = scale_problem(model, *one, find_scale(model, *one, batch.stars))
+        way = minimise(scaled.func, scaled.start, options)
+        return Solution(scaled.to_parameters(way.z), way.history, way.iterations)
 
-    return jax.lax.map(solve_one, (stars, start), batch_size=batch.problems)
+    return jax.lax.map(minimise_one, stars_and_starts, batch_size=batch.problems)
 
 
-def solve_scaled(
-    problem: Problem, options: tuple, minimise: Callable, scale_of: Callable
+def minimise_scaled(
+    problem: Problem, options: O, minimise: Minimise[O], find_scale: FindScale
 ) -> Solution:
-    """Minimise every problem in scaled coordinates.
-
-    `minimise(func, z0, *options)` gives z, the loss history and the number of steps, traceable by
-    JAX; `scale_of(model, stars, start, batch)` the unit of each parameter.
-    """
-    stars, start, batch = problem.stars, problem.start, problem.batch
-    return _solve(problem.model, stars, start, options, minimise, scale_of, batch)
+    """Minimise every problem in scaled coordinates."""
+    arrays = (problem.stars, problem.start)
+    return _minimise_all(problem.model, arrays, options, minimise, find_scale, problem.batch)

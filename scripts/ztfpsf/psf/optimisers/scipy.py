@@ -3,9 +3,8 @@
 `L-BFGS-B` by default: `BFGS` keeps a dense matrix of (4 n_stars)^2 and is for single stars.
 """
 
+from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,37 +12,40 @@ import numpy as np
 import scipy.optimize
 from jax import Array
 
+from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.optimisers import Optimiser, Solution
 from ztfpsf.psf.optimisers._scaled import curvature_scale, scale_problem
-from ztfpsf.psf.problem import Parameters, Problem, Solution, Stars
+from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True)
+class Options:
     method: str = "L-BFGS-B"
     niter: int = 500
     tol: float = 1e-9  # ends when a step lowers the loss by less, relative to the loss
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
-def _scale(model: ModuleType, stars: Stars, start: Parameters, batch: int) -> Parameters:
+def _scale(model: PsfModel, stars: StarData, start: Parameters, batch: int) -> Parameters:
     return curvature_scale(model, stars, start, batch)
 
 
 @partial(jax.jit, static_argnames="model")
 def _value_and_grad(
-    model: ModuleType, z: Array, stars: Stars, start: Parameters, scale: Parameters
+    model: PsfModel, z: Array, stars: StarData, start: Parameters, scale: Parameters
 ) -> tuple[Array, Array]:
     return jax.value_and_grad(scale_problem(model, stars, start, scale).func)(z)
 
 
 @partial(jax.jit, static_argnames="model")
 def _to_parameters(
-    model: ModuleType, z: Array, stars: Stars, start: Parameters, scale: Parameters
+    model: PsfModel, z: Array, stars: StarData, start: Parameters, scale: Parameters
 ) -> Parameters:
     return scale_problem(model, stars, start, scale).to_parameters(z)
 
 
-def _solve_one(
-    model: ModuleType, stars: Stars, start: Parameters, options: Options, batch: int
+def _minimise_one(
+    model: PsfModel, stars: StarData, start: Parameters, options: Options, batch: int
 ) -> tuple[Parameters, np.ndarray, int]:
     scale = _scale(model, stars, start, batch)
     history: list[float] = []
@@ -70,13 +72,13 @@ def _solve_one(
     return parameters, np.asarray(history), int(result.nit)
 
 
-def solve(problem: Problem, options: Options) -> Solution:
-    """Minimise every problem; see ztfpsf.psf.optimisers."""
+def minimise(problem: Problem, options: Options) -> Solution:
+    """See ztfpsf.psf.optimisers.Optimiser."""
     n_problems = problem.stars.data.shape[0]
     results = []
     for index in range(n_problems):
         stars, start = jax.tree.map(lambda leaf, i=index: leaf[i], (problem.stars, problem.start))
-        results.append(_solve_one(problem.model, stars, start, options, problem.batch.stars))
+        results.append(_minimise_one(problem.model, stars, start, options, problem.batch.stars))
     histories = np.full((n_problems, options.niter + 1), np.nan)
     for row, (_, history, _) in zip(histories, results, strict=True):
         row[: len(history)] = history[: options.niter + 1]
@@ -85,3 +87,6 @@ def solve(problem: Problem, options: Options) -> Solution:
         jnp.asarray(histories),
         jnp.asarray([result[2] for result in results]),
     )
+
+
+OPTIMISER = Optimiser("scipy", Options, minimise)

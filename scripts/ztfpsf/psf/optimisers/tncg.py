@@ -5,24 +5,24 @@ falls when the quadratic model predicts the decrease of the loss well and rises 
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
-from ztfpsf.psf.optimisers._scaled import curvature_scale, solve_scaled
-from ztfpsf.psf.problem import Problem, Solution
+from ztfpsf.psf.optimisers import Optimiser, Solution
+from ztfpsf.psf.optimisers._scaled import Objective, Way, curvature_scale, minimise_scaled
+from ztfpsf.psf.problem.parameters import Problem
 
 MAX_CG_STEPS = 50
 CG_TOLERANCE = 5e-4  # Martens' stop: relative progress of the quadratic model per step
 LARGEST_DAMPING = 1e12
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True)
+class Options:
     niter: int = 100
     tol: float = 1e-3  # ends when an accepted step lowers the loss by less
     lmbda: float = 1.0  # first damping, in units of the start's curvature
@@ -85,9 +85,7 @@ def _conjugate_gradients(
     return last.d, last.quadratic
 
 
-def _minimise(
-    func: Callable[[Array], Array], z0: Array, niter: int, tol: float, lmbda: float
-) -> tuple[Array, Array, Array]:
+def _minimise(func: Objective, z0: Array, options: Options) -> Way:
     gradient_of = jax.grad(func)
 
     def step(state: _State) -> _State:
@@ -107,7 +105,7 @@ def _minimise(
         )
         # A rejected step says nothing about the distance to the minimum: raise the damping faster.
         lmbda = jnp.where(is_better, lmbda, 4.0 * state.lmbda)
-        is_done = (is_better & (state.value - value < tol)) | (lmbda > LARGEST_DAMPING)
+        is_done = (is_better & (state.value - value < options.tol)) | (lmbda > LARGEST_DAMPING)
         z, value = jax.tree.map(
             lambda new, old: jnp.where(is_better, new, old),
             (candidate, value),
@@ -127,43 +125,21 @@ def _minimise(
     first = _State(
         z0,
         value,
-        jnp.asarray(lmbda, value.dtype),
+        jnp.asarray(options.lmbda, value.dtype),
         jnp.zeros_like(z0),
-        jnp.full(niter + 1, jnp.nan).at[0].set(value),
+        jnp.full(options.niter + 1, jnp.nan).at[0].set(value),
         jnp.zeros((), int),
         jnp.zeros((), bool),
     )
-    last = jax.lax.while_loop(lambda state: (state.iteration < niter) & ~state.is_done, step, first)
-    return last.z, last.history, last.iteration
-
-
-@partial(jax.jit, static_argnames=("func", "niter"))
-def _fit(func, init_param, niter, tol, lmbda, kwargs):
-    flat, unravel = ravel_pytree(init_param)
-    z, history, iterations = _minimise(
-        lambda z: func(unravel(z), **kwargs), flat, niter, tol, lmbda
+    last = jax.lax.while_loop(
+        lambda state: (state.iteration < options.niter) & ~state.is_done, step, first
     )
-    return unravel(z), history, iterations
+    return Way(last.z, last.history, last.iteration)
 
 
-def fit_tncg(
-    func: Callable,
-    init_param: Any,
-    niter: int = 10,
-    tol: float = 5e-3,
-    lmbda: float = 1e2,
-    **kwargs: Any,
-) -> tuple[Any, np.ndarray]:
-    """Minimise `func(params, **kwargs)`, any pytree of arrays, by truncated Newton-CG.
-
-    Ends after `niter` steps or when an accepted step lowers the loss by less than `tol`.
-    Returns the best parameters and the loss at the start and after each step.
-    """
-    init_param = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), init_param)
-    best, history, iterations = _fit(func, init_param, niter, tol, lmbda, kwargs)
-    return best, np.asarray(history)[: int(iterations) + 1]
+def minimise(problem: Problem, options: Options) -> Solution:
+    """See ztfpsf.psf.optimisers.Optimiser."""
+    return minimise_scaled(problem, options, _minimise, curvature_scale)
 
 
-def solve(problem: Problem, options: Options) -> Solution:
-    """Minimise every problem; see ztfpsf.psf.optimisers."""
-    return solve_scaled(problem, options, _minimise, curvature_scale)
+OPTIMISER = Optimiser("tncg", Options, minimise)

@@ -1,0 +1,58 @@
+"""The stars of one image, as the fits see them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ztfpsf.psf.profile.field import field_basis
+from ztfpsf.stamps import Stamps
+
+
+class ImageStamps(NamedTuple):
+    """Stars of one image, n of them, stamps of S x S px."""
+
+    image: str
+    data: np.ndarray  # (n, S, S) ADU, sky included
+    variance: np.ndarray  # (n, S, S) ADU^2, a first estimate
+    good: np.ndarray  # (n, S, S) bool
+    sky_adu: np.ndarray  # (n,)
+    x_px: np.ndarray  # (n,) position in the image
+    y_px: np.ndarray
+    x0_px: np.ndarray  # (n,) int, image column of the stamp's first column
+    y0_px: np.ndarray
+    is_reserved: np.ndarray  # (n,) bool
+    gain: float  # e-/ADU
+    read_noise_electron: float
+    nx: int
+    ny: int
+
+    @property
+    def size_px(self) -> int:
+        return self.data.shape[-1]
+
+    @property
+    def centre_px(self) -> np.ndarray:
+        """Image coordinates of the central pixels of the stamps, (n, 2)."""
+        return np.stack([self.x0_px, self.y0_px], axis=1) + self.size_px // 2
+
+    def basis(self, degree: int) -> np.ndarray:
+        """Field polynomial terms at all stars, (n, B)."""
+        return field_basis(self.x_px, self.y_px, self.nx, self.ny, degree)
+
+
+def take_image(stamps: Stamps) -> ImageStamps:
+    """The stars of a stamps file that holds one image, or of one that was read alone."""
+    (_, row), *_ = stamps.images.iterrows()
+    stars = stamps.stars
+    return ImageStamps(
+        image=str(row["image"]),
+        data=stamps.data.astype(float),
+        variance=stamps.variance.astype(float),
+        good=stamps.mask == 0,
+        **{name: stars[name].to_numpy() for name in ("sky_adu", "x_px", "y_px", "x0_px", "y0_px")},
+        is_reserved=stars["is_reserved"].to_numpy(bool),
+        gain=float(row["gain"]),
+        read_noise_electron=float(row["read_noise_electron"]),
+        nx=int(row["nx"]),
+        ny=int(row["ny"]),
+    )

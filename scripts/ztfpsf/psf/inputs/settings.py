@@ -1,0 +1,81 @@
+"""Settings of a fit that are neither the model's nor the optimiser's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.profile.flux import FLUX_TERMS
+from ztfpsf.psf.profile.residual_grid import ResidualGrid
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """How pixels and stars are rejected; see ztfpsf.psf.weights.rejection."""
+
+    rounds: int = 3
+    pixel_sigma: float = 5.0
+    pixel_fraction: float = 0.3  # of the star's own light in that pixel
+    star_sigma: float = 6.0
+    min_good_fraction: float = 0.5  # of the stamp's pixels
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """The residual grid of models that have one, and what it may depend on."""
+
+    geometry: ResidualGrid = field(default_factory=ResidualGrid)
+    degree: int = 1  # of the field polynomial
+    flux_terms: tuple[str, ...] = tuple(FLUX_TERMS)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Number of the precision that each term has: one per degree and per flux term, (C,)."""
+        degrees = [total for total in range(self.degree + 1) for _ in range(total + 1)]
+        return np.array([*degrees, *range(self.degree + 1, self.degree + 1 + len(self.flux_terms))])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How much is worked on at once: small on a CPU to stay in cache, large on a GPU."""
+
+    stars: int
+    problems: int
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What the section fit_psf of the configuration says, and the batch that suits the device."""
+
+    degree: int = 2
+    grid: GridSettings = GridSettings()
+    strategy: str = "field"  # one polynomial for the image, or "per_star"
+    clipping: Clipping = Clipping()
+    batch: Batch = Batch(stars=64, problems=1)
+
+    def set_grid(self, model: PsfModel) -> PsfModel:
+        """The model with the configured grid, if it has one."""
+        return model if model.grid is None else replace(model, grid=self.grid.geometry)
+
+
+def make_settings(section: Mapping[str, Any]) -> FitSettings:
+    """Settings of one fit from the section fit_psf; the batch is left to the device."""
+    grid = section["grid"]
+    geometry = ResidualGrid(grid["spacing_px"], grid["radius_px"], grid["n_modes"])
+    return FitSettings(
+        degree=section["degree"],
+        strategy=section["strategy"],
+        clipping=Clipping(**section["clipping"]),
+        grid=GridSettings(geometry, grid["degree"], tuple(grid["flux_terms"])),
+    )
+
+
+def make_candidates(section: Mapping[str, Any]) -> list[FitSettings]:
+    """The settings themselves, and with the changes that `choose_among` lists."""
+    changes = [{}, *section["choose_among"]]
+    return [
+        make_settings({**section, **change, "grid": {**section["grid"], **change.get("grid", {})}})
+        for change in changes
+    ]

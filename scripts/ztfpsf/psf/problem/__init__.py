@@ -1,0 +1,1 @@
+"""The least-squares problem, its normal equations, and their solution."""

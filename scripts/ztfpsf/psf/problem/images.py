@@ -1,0 +1,90 @@
+"""The stars of the images of a chunk: their problems, their models, their fits in a given PSF.
+
+Arrays have the leading axes image and star, p and n.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ztfpsf.psf.inputs.settings import Batch
+from ztfpsf.psf.inputs.stack import Chunk, put, take
+from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.problem import objective
+from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
+from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
+
+
+def make_problem(chunk: Chunk, use: np.ndarray, stars: StarData, start: Parameters) -> Problem:
+    """One problem for each image, of its stars `use` (p, n).
+
+    `stars`, `start`: of all stars.
+    """
+    n, batch = chunk.size.n_candidates, chunk.settings.batch
+    chosen, begin = _choose_stars(use, stars, start, n)
+    return Problem(chunk.model, chosen, begin, Batch(min(batch.stars, n), batch.problems))
+
+
+@partial(jax.jit, static_argnames="n")
+def _choose_stars(
+    use: np.ndarray, stars: StarData, start: Parameters, n: int
+) -> tuple[StarData, Parameters]:
+    """The first n stars; those not in use have no weight, and stay where they start."""
+    weight = jnp.where(use[:, :n, None, None], stars.weight[:, :n], 0.0)
+    begin = jnp.where(use[:, :n, None], start.stars[:, :n], 0.0)
+    terms = stars.grid and stars.grid._replace(basis=stars.grid.basis[:, :n])
+    chosen = StarData(stars.data[:, :n], weight, stars.basis[:, :n], terms)
+    return chosen, start._replace(stars=begin)
+
+
+@partial(jax.jit, static_argnames="model")
+def local_params(model: PsfModel, parameters: Parameters, stars: StarData) -> Array:
+    """Profile parameters and grid nodes at all stars, (p, n, K + G)."""
+    return jax.vmap(lambda one, its: objective.local_params(model, one, its))(parameters, stars)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def refit(model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: Array, batch: int) -> Array:
+    """All stars (p, n, 4), those of `rows` (p, u) fitted anew in their PSF."""
+    arrays = take((fitted, stars.data, stars.weight), rows)
+    p, u = rows.shape
+    flat = jax.tree.map(lambda leaf: leaf.reshape(p * u, *leaf.shape[2:]), arrays)
+    found = fit_stars(model, *flat, min(batch, p * u))
+    return put(fitted.stars, rows, found.reshape(p, u, -1))
+
+
+@partial(jax.jit, static_argnames=("model", "size_px", "batch"))
+def draw(model: PsfModel, fitted: StarsInPsf, size_px: int, batch: int) -> Array:
+    """Model stamps of all stars in ADU, (p, n, S, S)."""
+    p, n = fitted.stars.shape[:2]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(p * n, -1), fitted)
+    models = draw_stars(model, flat, size_px, min(batch, p * n))
+    return models.reshape(p, n, size_px, size_px)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def covariances(
+    model: PsfModel,
+    fitted: StarsInPsf,
+    stars: StarData,
+    psf_covariance: Array,
+    rows: Array,
+    batch: Batch,
+) -> Array:
+    """Covariances of the stars `rows` (p, u) that did not enter the PSF's fit, in (p, n, 4, 4).
+
+    `psf_covariance`: (p, m, m) of its coefficients.
+    """
+    grid = stars.grid and stars.grid._replace(basis=take(stars.grid.basis, rows))
+    data, weight, basis = take((stars.data, stars.weight, stars.basis), rows)
+
+    def one_image(one: tuple[StarsInPsf, StarData, Array]) -> Array:
+        n = min(batch.stars, len(one[0].stars))
+        return star_covariances(model, *one, n)
+
+    arrays = (take(fitted, rows), StarData(data, weight, basis, grid), psf_covariance)
+    found = jax.lax.map(one_image, arrays, batch_size=batch.problems)
+    return put(jnp.zeros((*fitted.stars.shape, 4)), rows, found)

@@ -1,0 +1,108 @@
+"""The Levenberg-Marquardt loop (Marquardt 1963, J. SIAM 11, 431).
+
+The damping follows the gain, the decrease of chi2 relative to the predicted one, with the limits of
+Fletcher (1971, AERE Harwell report R6799). The factors are powers of about two and ten that took
+few steps on ZTF images; they decide how long a fit takes, not where it ends.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+FIRST_DAMPING = 1e-2
+LARGEST_DAMPING = 1e12
+SMALLEST_GAIN = 1e-4  # below it a step is taken back
+POOR_GAIN, GOOD_GAIN = 0.25, 0.75
+TAKEN_BACK, AFTER_POOR, AFTER_GOOD = 10.0, 4.0, 0.1  # factors of the damping
+
+
+class HasChi2(Protocol):
+    """Normal equations: a NamedTuple with, among others, this field."""
+
+    @property
+    def chi2(self) -> Array: ...
+
+
+class Proposal(Protocol):
+    """A step: a NamedTuple of the change of the parameters and what it is expected to bring."""
+
+    @property
+    def parameters(self) -> Any: ...
+
+    @property
+    def chi2_decrease(self) -> Array: ...
+
+
+T = TypeVar("T")
+N = TypeVar("N", bound=HasChi2)
+
+
+class State(NamedTuple, Generic[T, N]):
+    """Where the loop is."""
+
+    parameters: T
+    normal: N  # normal equations at `parameters`
+    proposal: Proposal  # the step to try next
+    damping: Array
+    history: Array  # (niter + 1,) loss, NaN after the last step
+    iteration: Array
+
+
+def minimise(
+    evaluate: Callable[[T], N],
+    solve: Callable[[N, Array], Proposal],
+    start: T,
+    niter: int,
+    tolerance: float,
+) -> State[T, N]:
+    """Minimise chi2 of one problem; traceable and batchable by JAX.
+
+    `evaluate(parameters)` gives the normal equations, `solve(normal, damping)` a step. Ends when
+    the next step is expected to lower chi2 by less than `tolerance`, after `niter` steps, or when
+    no damping yields a decrease.
+    """
+
+    def is_running(state: State[T, N]) -> Array:
+        # The prediction counts only near the minimum: after a good step with the first damping.
+        is_near = state.damping < FIRST_DAMPING
+        has_converged = is_near & (state.proposal.chi2_decrease < tolerance)
+        is_stuck = state.damping > LARGEST_DAMPING
+        return ~has_converged & ~is_stuck & (state.iteration < niter)
+
+    def step(state: State[T, N]) -> State[T, N]:
+        candidate = jax.tree.map(jnp.add, state.parameters, state.proposal.parameters)
+        normal = evaluate(candidate)
+        gain = (state.normal.chi2 - normal.chi2) / state.proposal.chi2_decrease
+        # A NaN gain fails the comparison and is rejected like an increase of chi2.
+        is_better = gain > SMALLEST_GAIN
+        after_poor = jnp.where(gain < POOR_GAIN, AFTER_POOR, 1.0)
+        factor = jnp.where(gain > GOOD_GAIN, AFTER_GOOD, after_poor)
+        damping = state.damping * jnp.where(is_better, factor, TAKEN_BACK)
+        parameters, normal = jax.tree.map(
+            lambda new, old: jnp.where(is_better, new, old),
+            (candidate, normal),
+            (state.parameters, state.normal),
+        )
+        return State(
+            parameters,
+            normal,
+            solve(normal, damping),
+            damping,
+            state.history.at[state.iteration + 1].set(0.5 * normal.chi2),
+            state.iteration + 1,
+        )
+
+    # The first pass through the loop evaluates the start itself, a step of zero from chi2 = inf:
+    # one evaluation in the compiled code instead of two. It counts as a good one.
+    unknown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(evaluate, start))
+    unknown = unknown._replace(chi2=jnp.asarray(jnp.inf))
+    damping = jnp.full((), 10.0 * FIRST_DAMPING)
+    standing = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(solve, unknown, damping)
+    )._replace(chi2_decrease=jnp.ones(()))
+    history = jnp.full(niter + 1, jnp.nan)
+    first = State(start, unknown, standing, damping, history, jnp.full((), -1))
+    return jax.lax.while_loop(is_running, step, first)

@@ -1,0 +1,130 @@
+"""Position, flux and background of stars in a PSF that is given.
+
+Used for the stars held back from the PSF fit and for stars that a fit rejected.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.problem.levenberg_marquardt import minimise
+from ztfpsf.psf.problem.normal import all_products, find_border
+from ztfpsf.psf.problem.parameters import StarData
+from ztfpsf.psf.profile.star import (
+    BACKGROUND,
+    FLUX,
+    N_STAR_PARAMETERS,
+    POSITION,
+    star_model,
+    star_psf,
+)
+
+NITER = 50
+TOLERANCE = 1e-4  # of chi2: a hundredth of the error of a parameter
+
+
+class StarsInPsf(NamedTuple):
+    """n stars, and the PSF at each of them."""
+
+    stars: Array  # (n, 4)
+    params: Array  # (n, K + G) profile parameters and nodes of the grid
+
+
+class StarNormal(NamedTuple):
+    """Normal equations of one star."""
+
+    chi2: Array  # ()
+    matrix: Array  # (4, 4)
+    gradient: Array  # (4,)
+
+
+class StarStep(NamedTuple):
+    """Their solution."""
+
+    parameters: Array  # (4,)
+    chi2_decrease: Array  # ()
+
+
+def _normal(model: PsfModel, star: Array, params: Array, data: Array, weight: Array) -> StarNormal:
+    size_px = data.shape[-1]
+
+    def psf(offset_px: Array) -> tuple[Array, Array]:
+        stamp = star_psf(model, offset_px, params, size_px)
+        return stamp, stamp
+
+    derivative, stamp = jax.jacfwd(psf, has_aux=True)(star[POSITION])
+    columns = jnp.stack(
+        [
+            star[FLUX] * derivative[..., 0],
+            star[FLUX] * derivative[..., 1],
+            stamp,
+            jnp.ones_like(stamp),
+            data - star[FLUX] * stamp - star[BACKGROUND],
+        ]
+    ).reshape(N_STAR_PARAMETERS + 1, -1)
+    gram = (columns * weight.ravel()) @ columns.T
+    return StarNormal(gram[-1, -1], gram[:-1, :-1], gram[:-1, -1])
+
+
+def _solve(normal: StarNormal, damping: Array) -> StarStep:
+    diagonal = jnp.diagonal(normal.matrix)
+    scale = jnp.where(diagonal > 0, diagonal, 1.0) ** -0.5
+    unit = jnp.where(diagonal > 0, damping, 1.0)
+    matrix = normal.matrix * scale[:, None] * scale + jnp.diag(unit)
+    gradient = normal.gradient * scale
+    step = jnp.linalg.solve(matrix, gradient)
+    return StarStep(step * scale, step @ gradient)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def fit_stars(model: PsfModel, start: StarsInPsf, data: Array, weight: Array, batch: int) -> Array:
+    """Best x, y, flux, background of each star in its PSF, (n, 4).
+
+    `data`, `weight`: (n, S, S) ADU and 1/ADU^2.
+    """
+
+    def fit_one(one: tuple[StarsInPsf, Array, Array]) -> Array:
+        (star, params), its_data, its_weight = one
+        state = minimise(
+            lambda parameters: _normal(model, parameters, params, its_data, its_weight),
+            _solve,
+            star,
+            NITER,
+            TOLERANCE,
+        )
+        return state.parameters
+
+    return jax.lax.map(fit_one, (start, data, weight), batch_size=batch)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def star_covariances(
+    model: PsfModel, fitted: StarsInPsf, data: StarData, covariance: Array, batch: int
+) -> Array:
+    """Covariance of (x, y, flux, background), the PSF's own error included, (n, 4, 4).
+
+    `covariance`: (m, m) of the PSF's coefficients, profile and grid, measured on other stars: the
+    two errors are independent and add.
+    """
+    s = N_STAR_PARAMETERS
+    products = all_products(model, *fitted, data, batch)
+    rows = find_border(model, products, data.basis, data.grid)
+    gram = products.gram[:, :s, :s]
+    diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
+    # Singular only without data; such stars are flagged by their number of pixels.
+    inverse = jnp.linalg.inv(gram + jax.vmap(jnp.diag)(jnp.where(diagonal > 0, 0.0, 1.0)))
+    response = inverse @ rows
+    spread = (response.reshape(-1, len(covariance)) @ covariance).reshape(response.shape)
+    return inverse + jnp.einsum("nsm,ntm->nst", spread, response)
+
+
+@partial(jax.jit, static_argnames=("model", "size_px", "batch"))
+def draw_stars(model: PsfModel, fitted: StarsInPsf, size_px: int, batch: int) -> Array:
+    """Model stamps in ADU, (n, S, S)."""
+    return jax.lax.map(
+        lambda one: star_model(model, one.stars, one.params, size_px), fitted, batch_size=batch
+    )

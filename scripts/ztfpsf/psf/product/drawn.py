@@ -1,0 +1,103 @@
+"""Stars drawn with the PSF of their image beside their pixels. Nothing is fitted here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from ztfpsf.errors import InputError
+from ztfpsf.noise import model_variance, read_variance
+from ztfpsf.psf.inputs.padding import pad, padded_size
+from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars
+from ztfpsf.psf.product.file import load_psf
+from ztfpsf.psf.product.psf import Psf
+from ztfpsf.stamps import Stamps
+
+BATCH = 64
+KEY = ["image", "star_id"]
+
+
+class Drawn(NamedTuple):
+    """n stars: rows of the table of the fit, their pixels, and their models."""
+
+    stars: pd.DataFrame
+    data: np.ndarray  # (n, S, S) ADU, NaN where masked
+    model: np.ndarray  # (n, S, S) ADU, background included
+    variance: np.ndarray  # (n, S, S) ADU^2, of the model
+    x0_px: np.ndarray  # (n,) column and row of the image at pixel [0, 0]
+    y0_px: np.ndarray
+
+    @property
+    def normalised_residual(self) -> np.ndarray:
+        """(data - model) / sigma, (n, S, S), NaN where masked."""
+        return (self.data - self.model) / np.sqrt(self.variance)
+
+
+def draw(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Drawn:
+    """Draw rows of a fit's star table at their position, flux and background with the file's PSF.
+
+    Stars without finite parameters are left out. Raises InputError when a star has no stamp or
+    its image no PSF.
+    """
+    stars = stars.reset_index(drop=True)
+    parts = list(_draw_images(stamps, stars, path_to_psf))
+    if not parts:
+        size_px = stamps.data.shape[-1]
+        blank = np.zeros((0, size_px, size_px))
+        return Drawn(stars.iloc[:0], blank, blank, blank, np.zeros(0), np.zeros(0))
+    tables, *arrays = zip(*parts, strict=True)
+    table = pd.concat(tables)
+    order = np.argsort(table.index)  # that of `stars`, not image by image
+    return Drawn(table.iloc[order], *(np.concatenate(array)[order] for array in arrays))
+
+
+def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Iterator[Drawn]:
+    parameters = ["x_px", "y_px", "flux_adu", "background_adu"]
+    for image, rows in stars.groupby("image", sort=False):
+        rows = rows[np.isfinite(rows[parameters]).all(axis=1)]
+        if rows.empty:
+            continue
+        index = find_stamps(stamps, rows)
+        mine = stamps.stars.iloc[index]
+        psf = load_psf(path_to_psf, image)
+        model = _draw_models(psf, rows, mine, stamps.data.shape[-1])
+        camera = stamps.images.set_index("image").loc[image]
+        sky_adu = mine["sky_adu"].to_numpy()[:, None, None]
+        constant_adu2 = read_variance(camera["read_noise_electron"], camera["gain"])
+        variance = model_variance(model, sky_adu, camera["gain"], constant_adu2)
+        data = np.where(stamps.mask[index] == 0, stamps.data[index].astype(float), np.nan)
+        corner = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
+        yield Drawn(rows, data, model, variance, *corner)
+
+
+def find_stamps(stamps: Stamps, rows: pd.DataFrame) -> np.ndarray:
+    """Index of the stamp of each star. Raises InputError when there is none."""
+    known = pd.MultiIndex.from_frame(stamps.stars[KEY])
+    known = pd.Series(np.arange(len(known)), index=known)
+    known = known[~known.index.duplicated()]
+    index = known.reindex(pd.MultiIndex.from_frame(rows[KEY]))
+    if index.isna().any():
+        raise InputError(
+            f"star {' '.join(index.index[index.isna()][0])} has no stamp: the fit belongs to other "
+            "stamps; make it again with the rule fit_psf."
+        )
+    return index.to_numpy(int)
+
+
+def _draw_models(psf: Psf, rows: pd.DataFrame, mine: pd.DataFrame, size_px: int) -> np.ndarray:
+    """Models of stars of one image on the windows of their stamps, (n, S, S) ADU."""
+    x_px, y_px, flux_adu, background_adu = (
+        rows[name].to_numpy(float) for name in ("x_px", "y_px", "flux_adu", "background_adu")
+    )
+    half = size_px // 2
+    offset_px = (x_px - mine["x0_px"].to_numpy() - half, y_px - mine["y0_px"].to_numpy() - half)
+    stars = np.stack([*offset_px, flux_adu, background_adu], axis=1)
+    params = psf.local_params(x_px, y_px, flux_adu)
+    n, size = len(stars), padded_size(len(stars))
+    with jax.enable_x64(True):
+        in_psf = StarsInPsf(jnp.asarray(pad(stars, size)), jnp.asarray(pad(params, size)))
+        return np.asarray(draw_stars(psf.model, in_psf, size_px, min(BATCH, size)))[:n]

@@ -1,0 +1,131 @@
+"""The file of the PSFs of a unit's images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from ztfpsf.errors import InputError
+from ztfpsf.io import write_fits
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.product.psf import Psf, PsfGrid
+from ztfpsf.psf.profile.flux import FluxRange
+from ztfpsf.psf.profile.residual_grid import ResidualGrid
+
+PICTURE_SIZE_PX = 51
+
+
+def write_psfs(
+    psfs: Sequence[Psf], model_name: str, path: str | Path, provenance: Mapping[str, Any]
+) -> None:
+    """Write the PSFs of a unit's images, which share the model.
+
+    HDU PSF: a row per image (image, degree, nx, ny, coefficients (K B), covariance (K B)^2, in the
+    order of the model's Params, each parameter with its Legendre terms up to the row's degree).
+    Models with a grid add grid_spacing and grid_radius (px), grid_degree, flux_low, flux_typical,
+    flux_high (ADU), and grid and grid_error (G C), node by node (rows of y first) with its terms of
+    position and then of flux.
+    HDU CENTRE: the PSF at the centre of each image, for a look with an image viewer.
+    """
+    rows = [
+        fits.Column("image", "37A", array=[psf.image for psf in psfs]),
+        fits.Column("degree", "J", array=[psf.degree for psf in psfs]),
+        fits.Column("nx", "J", array=[psf.nx for psf in psfs]),
+        fits.Column("ny", "J", array=[psf.ny for psf in psfs]),
+        fits.Column("coefficients", "PD()", array=_ragged([p.coefficients.ravel() for p in psfs])),
+        fits.Column("covariance", "PD()", array=_ragged([p.covariance.ravel() for p in psfs])),
+    ]
+    grids = [psf.grid for psf in psfs if psf.grid is not None]
+    geometries = [psf.model.grid for psf in psfs if psf.model.grid is not None]
+    columns = _grid_columns(grids, geometries) if grids else []
+    table = fits.BinTableHDU.from_columns(rows + columns, name="PSF")
+    table.header["MODEL"] = (model_name, "PSF model")
+    if grids:
+        table.header["FLUXTERM"] = (" ".join(grids[0].flux_terms), "terms of flux")
+    centre = np.zeros((len(psfs), PICTURE_SIZE_PX, PICTURE_SIZE_PX))
+    for picture, psf in zip(centre, psfs, strict=True):
+        picture[:] = psf.stamp(psf.nx // 2, psf.ny // 2, PICTURE_SIZE_PX)
+    hdus = [fits.PrimaryHDU(), table, fits.ImageHDU(centre, name="CENTRE")]
+    write_fits(fits.HDUList(hdus), path, provenance)
+
+
+def _grid_columns(
+    grids: Sequence[PsfGrid], geometries: Sequence[ResidualGrid]
+) -> list[fits.Column]:
+    fluxes = [
+        fits.Column(
+            f"flux_{name}", "D", unit="adu", array=[getattr(g.flux_range, name) for g in grids]
+        )
+        for name in FluxRange._fields
+    ]
+    lengths = [
+        fits.Column("grid_spacing", "D", unit="pix", array=[g.spacing_px for g in geometries]),
+        fits.Column("grid_radius", "D", unit="pix", array=[g.radius_px for g in geometries]),
+    ]
+    return [
+        *lengths,
+        fits.Column("grid_degree", "J", array=[g.degree for g in grids]),
+        *fluxes,
+        fits.Column("grid", "PD()", array=_ragged([g.nodes.ravel() for g in grids])),
+        fits.Column("grid_error", "PD()", array=_ragged([g.error.ravel() for g in grids])),
+    ]
+
+
+def _ragged(arrays: list[np.ndarray]) -> np.ndarray:
+    out = np.empty(len(arrays), dtype=object)
+    out[:] = arrays
+    return out
+
+
+def load_psf(path: str | Path, image: str | None = None) -> Psf:
+    """The PSF of an image from a file of the rule fit_psf.
+
+    `image` may be left out when the file holds one. Raises InputError when the file is not there
+    or not a PSF, or when the image is not in it.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            table, header = hdus["PSF"].data, hdus["PSF"].header
+            model_name = header["MODEL"]
+    except (OSError, KeyError) as error:
+        raise InputError(
+            f"{path}: not a PSF file ({error}); make it with the rule fit_psf."
+        ) from None
+    names = [str(name) for name in table["image"]]
+    if image is None and len(names) == 1:
+        image = names[0]
+    if image not in names:
+        raise InputError(
+            f"{path}: choose the image, one of {', '.join(names) or 'none (all its fits failed)'}."
+        )
+    row = table[names.index(image)]
+    model, grid = get_model(model_name), None
+    if "FLUXTERM" in header:
+        geometry = ResidualGrid(float(row["grid_spacing"]), float(row["grid_radius"]))
+        model = replace(model, grid=geometry)
+        grid = _read_grid(row, tuple(header["FLUXTERM"].split()), geometry)
+    coefficients = np.array(row["coefficients"], float).reshape(model.n_params, -1)
+    return Psf(
+        image,
+        model,
+        coefficients,
+        np.array(row["covariance"], float).reshape(coefficients.size, coefficients.size),
+        int(row["degree"]),
+        int(row["nx"]),
+        int(row["ny"]),
+        grid,
+    )
+
+
+def _read_grid(row: Any, flux_terms: tuple[str, ...], geometry: ResidualGrid) -> PsfGrid:
+    shape = (geometry.width**2, -1)
+    return PsfGrid(
+        np.array(row["grid"], float).reshape(shape),
+        np.array(row["grid_error"], float).reshape(shape),
+        int(row["grid_degree"]),
+        flux_terms,
+        FluxRange(*(float(row[f"flux_{name}"]) for name in FluxRange._fields)),
+    )

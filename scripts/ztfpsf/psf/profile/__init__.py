@@ -1,0 +1,1 @@
+"""What PSF models are made of, and how a star is drawn with them."""

@@ -1,0 +1,45 @@
+"""Terms by which the residual grid of a PSF depends on field position and flux."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ztfpsf.psf.profile.field import count_terms
+
+
+class FluxRange(NamedTuple):
+    """Fluxes that the flux terms of a grid are scaled to, ADU."""
+
+    low: float
+    typical: float
+    high: float
+
+
+# Change of the PSF with flux: charge that traps hold back is the same for all stars, so that
+# bright stars see less of it; the brighter-fatter effect grows with flux.
+FLUX_TERMS: dict[str, Callable[[np.ndarray, FluxRange], np.ndarray]] = {
+    "deferred_charge": lambda flux, scale: scale.low / flux,
+    "brighter_fatter": lambda flux, scale: flux / scale.high,
+}
+
+
+def measure_flux_range(flux_adu: np.ndarray) -> FluxRange:
+    """Range of fluxes of the fitted stars, without the extremes."""
+    return FluxRange(*(float(f) for f in np.percentile(np.maximum(flux_adu, 1.0), [5, 50, 95])))
+
+
+def grid_basis(
+    field: np.ndarray,
+    flux_adu: np.ndarray,
+    scale: FluxRange,
+    degree: int,
+    flux_terms: Sequence[str],
+) -> np.ndarray:
+    """Terms of the grid at stars, (n, C): field polynomial (n, B), then functions of flux.
+
+    Fluxes beyond twice the range count as the end of it: no star tells what happens there.
+    """
+    flux = np.clip(flux_adu, 0.5 * scale.low, 2.0 * scale.high)
+    terms = [FLUX_TERMS[name](flux, scale) for name in flux_terms]
+    return np.column_stack([field[:, : count_terms(degree)], *terms])

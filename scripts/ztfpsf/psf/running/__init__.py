@@ -1,0 +1,1 @@
+"""Many images on the devices there are."""

@@ -1,0 +1,38 @@
+"""What is asked for, and what comes back for each image."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ztfpsf.errors import InputError
+from ztfpsf.psf.inputs.settings import FitSettings
+from ztfpsf.psf.product.psf import Psf
+
+
+class Request(NamedTuple):
+    """What is to be fitted, and how."""
+
+    path_to_stamps: str
+    model: str
+    optimiser: str
+    options: Mapping[str, Any]
+    candidates: tuple[FitSettings, ...]  # one of them is chosen for each image
+    device: str
+
+    @property
+    def degree(self) -> int:
+        """The highest of the field polynomials."""
+        return max(settings.degree for settings in self.candidates)
+
+
+class Products(NamedTuple):
+    """Products of one image."""
+
+    stars: pd.DataFrame
+    history: pd.DataFrame
+    image: dict[str, Any]  # row of the images table
+    psf: Psf
+
+
+Outcome = Products | InputError

@@ -1,0 +1,121 @@
+"""Fits of all images of a stamps file: chunks of like images, spread over the devices.
+
+Two threads for each device: while the fit of one chunk computes, the other reads the pixels of the
+next one, or writes the tables of the last.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, lru_cache
+from queue import LifoQueue
+from typing import Any
+
+import jax
+
+from ztfpsf.errors import InputError
+from ztfpsf.psf.clock import compile_clock
+from ztfpsf.psf.device import configure
+from ztfpsf.psf.inputs.image import ImageStamps, take_image
+from ztfpsf.psf.models import get_model
+from ztfpsf.psf.optimisers import get_optimiser
+from ztfpsf.psf.product import tables
+from ztfpsf.psf.running.chunks import ChunkPlan, choose_batch, largest_chunk, plan_chunks
+from ztfpsf.psf.running.progress import Progress
+from ztfpsf.psf.running.request import Outcome, Products, Request
+from ztfpsf.psf.solution.choice import Chosen, fit_best
+from ztfpsf.stamps import Stamps, StampsFile, open_stamps
+
+
+@cache
+def _free_devices(platform: str) -> LifoQueue:
+    """The devices of this process that compute nothing at present.
+
+    The last one used is taken first: each device has compiled code of its own.
+    """
+    free: LifoQueue = LifoQueue()
+    for device in reversed(jax.devices(platform)):
+        free.put(device)
+    return free
+
+
+@contextmanager
+def _one_device() -> Iterator[jax.Device]:
+    free = _free_devices(jax.devices()[0].platform)
+    device = free.get()
+    try:
+        with jax.default_device(device):
+            yield device
+    finally:
+        free.put(device)
+
+
+@lru_cache(maxsize=1)
+def _tables_of(path: str, changed_ns: int) -> StampsFile:
+    """Tables of a stamps file, read once for all chunks of a process."""
+    return open_stamps(path)
+
+
+def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str, Outcome]:
+    """Read, fit and tabulate the images of a chunk; a failed one is its error."""
+    device_name = configure(request.device, n_cpu_devices)
+    file = _tables_of(request.path_to_stamps, os.stat(request.path_to_stamps).st_mtime_ns)
+    model = get_model(request.model)
+    solver = get_optimiser(request.optimiser).make_solver(**request.options)
+    read = [file.read(image) for image in plan.images]
+    stamps = [take_image(part) for part in read]
+    with _one_device() as device, compile_clock() as clock:
+        batch = choose_batch(device, plan.n_images)
+        candidates = [replace(settings, batch=batch) for settings in request.candidates]
+        fits = fit_best(model, solver, stamps, candidates, plan.n_images)
+    extra = {"device": device_name, "compile_seconds": clock.compile_s / len(stamps)}
+    return {
+        its.image: _tabulate(part, its, chosen, extra)
+        for part, its, chosen in zip(read, stamps, fits, strict=True)
+    }
+
+
+def _tabulate(part: Stamps, stamps: ImageStamps, chosen: Chosen, extra: dict[str, Any]) -> Outcome:
+    fit = chosen.fit
+    if isinstance(fit, InputError):
+        return InputError(f"{stamps.image}: {fit}")
+    row = tables.make_image_row(stamps, fit) | describe_choice(chosen) | extra
+    return Products(
+        tables.make_star_table(part.stars, stamps, fit), tables.make_history(fit), row, fit.psf
+    )
+
+
+def fit_all(
+    request: Request, file: StampsFile, executor: Executor | None, n_cpu_devices: int
+) -> dict[str, Outcome]:
+    """The outcome of every image of a stamps file, in its order.
+
+    `executor`: that of a cluster; None for the devices of this process.
+    """
+    images = file.images.set_index("image")["status"]
+    outcomes: dict[str, Outcome] = {
+        image: InputError(status) for image, status in images.items() if status != "ok"
+    }
+    devices = jax.devices()
+    plans = plan_chunks(file, request, len(devices), largest_chunk(request, file, devices[0]))
+    n_images = sum(len(plan.images) for plan in plans)
+    progress = Progress(request, n_images, file.stars.groupby("image").size())
+    with executor or ThreadPoolExecutor(2 * len(devices)) as pool:
+        running = [pool.submit(fit_chunk, request, plan, n_cpu_devices) for plan in plans]
+        try:
+            for done in as_completed(running):
+                outcomes |= done.result()
+                progress.tell(done.result())
+        finally:
+            for future in running:
+                future.cancel()
+    return {image: outcomes[image] for image in images.index}
+
+
+def describe_choice(chosen: Chosen) -> dict[str, Any]:
+    """Columns of the images table, where there was a choice."""
+    if len(chosen.bic_above_best) == 1:
+        return {}
+    return {"bic_above_best": list(chosen.bic_above_best)}

@@ -1,0 +1,1 @@
+"""Images fitted and judged."""

@@ -1,0 +1,1 @@
+"""What is found before the fit: start values, weights, rejections, the precision of a grid."""

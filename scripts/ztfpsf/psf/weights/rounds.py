@@ -1,0 +1,141 @@
+"""Weights and rejections of the images of a chunk: rounds of Gauss-Newton.
+
+Each round fits the PSF with the present weights, one polynomial for the image, and looks at all
+stars in it (ztfpsf.psf.weights.rejection). A profile alone finds what is not a star; then its grid,
+if the model has one, looks closer (ztfpsf.psf.weights.grid), and the evidence decides how strongly
+it is held.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ztfpsf.psf.inputs.settings import Clipping
+from ztfpsf.psf.inputs.stack import Chunk, ImagePixels, list_rows
+from ztfpsf.psf.optimisers import gauss_newton
+from ztfpsf.psf.problem.images import draw, local_params, make_problem, refit
+from ztfpsf.psf.problem.normal import NormalEquations
+from ztfpsf.psf.problem.parameters import Parameters, StarData
+from ztfpsf.psf.problem.star_fit import StarsInPsf
+from ztfpsf.psf.profile.field import count_terms
+from ztfpsf.psf.weights.grid import GridSearch, begin_grid, weigh_grid
+from ztfpsf.psf.weights.rejection import Kept, has_enough_pixels, reject
+from ztfpsf.psf.weights.start import start_fwhm, start_profile, start_stars
+
+FEWEST_STARS = 3  # a polynomial of one term has STARS_PER_TERM
+PROFILE_STEPS = 8  # of a round; most need a few
+GRID_STEPS = 4  # the final fit has as many as it needs
+ROUND_TOLERANCE = 0.1  # of chi2 per star, when a round ends
+GRID_ROUNDS = 2
+
+
+class Cleaned(NamedTuple):
+    """Weights and rejections, found once and then fixed for every optimiser. p images."""
+
+    start: Parameters  # all stars, from moments; of a grid from the last round
+    best: Parameters  # of the last round, all stars
+    kept: Kept  # leading axis `image`
+    fewest: np.ndarray  # (p,) smallest number of stars that a round fitted
+    grid: GridSearch | None = None
+
+    def data(self, chunk: Chunk) -> StarData:
+        """All stars with the weights found, (p, n, ...)."""
+        weight = self.kept.good / self.kept.variance
+        terms = self.grid and self.grid.terms
+        return StarData(chunk.stack.image.data, weight, chunk.stack.basis, terms)
+
+    def is_fitted(self, chunk: Chunk) -> np.ndarray:
+        """Stars that enter the fit, (p, n) bool."""
+        return np.asarray(self.kept.is_usable & chunk.stack.image.is_reference)
+
+
+def explain_too_few(n: int) -> str:
+    """Why an image has no PSF."""
+    return (
+        f"only {n} stars are left to fit, {FEWEST_STARS} are needed: loosen the selection "
+        "(config keys select_stars) or leave the image out."
+    )
+
+
+def clean(chunk: Chunk) -> Cleaned:
+    """Find weights, bad pixels, bad stars and the precision of a grid."""
+    profile = chunk._replace(model=replace(chunk.model, grid=None))
+    cleaned = _begin(chunk)
+    for _ in range(chunk.settings.clipping.rounds):
+        cleaned = _reject(profile, _fit_round(profile, cleaned)[0])
+    if chunk.model.grid is None:
+        return cleaned
+    best, grid = begin_grid(chunk, cleaned.is_fitted(chunk), cleaned.best)
+    cleaned = cleaned._replace(best=best, grid=grid)
+    for _ in range(GRID_ROUNDS):
+        cleaned, normal = _fit_round(chunk, cleaned)
+        # A failed image has no evidence.
+        has_stars = cleaned.fewest >= FEWEST_STARS
+        grid = weigh_grid(grid, chunk.settings.grid, has_stars, normal, cleaned.best)
+        cleaned = _reject(chunk, cleaned._replace(grid=grid))
+    return cleaned._replace(start=cleaned.best)
+
+
+def _begin(chunk: Chunk) -> Cleaned:
+    """Start values from moments."""
+    stack, image = chunk.stack, chunk.stack.image
+    stars = start_stars(image.data, image.good, image.sky_adu, stack.offset_px)
+    fwhm_px = np.asarray(start_fwhm(image.data, image.good, stars, image.is_reference))
+    n_terms = count_terms(chunk.size.degree)
+    profile = jnp.stack([start_profile(chunk.model, width, n_terms) for width in fwhm_px])
+    has_pixels = jax.vmap(has_enough_pixels, (0, None))(image.good, chunk.settings.clipping)
+    start = Parameters(stars, profile)
+    kept = Kept(image.good, stack.variance, has_pixels, has_pixels)
+    return Cleaned(start, start, kept, np.full(chunk.n_images, chunk.size.n_candidates))
+
+
+def _fit_round(chunk: Chunk, cleaned: Cleaned) -> tuple[Cleaned, NormalEquations]:
+    """The best PSF with the present weights, and the normal equations there."""
+    use = cleaned.is_fitted(chunk)
+    problem = make_problem(chunk, use, cleaned.data(chunk), cleaned.best)
+    steps = PROFILE_STEPS if cleaned.grid is None else GRID_STEPS
+    # The size of the chunk, not the number of stars: compiled once for all images of it.
+    options = gauss_newton.Options(steps, ROUND_TOLERANCE * chunk.size.n_candidates)
+    solution = gauss_newton.minimise(problem, options)
+    found = solution.parameters
+    stars = _replace_used(cleaned.best.stars, cleaned.start.stars, found.stars, use)
+    fewest = np.minimum(cleaned.fewest, use.sum(axis=1))
+    assert solution.normal is not None  # Gauss-Newton has them
+    return cleaned._replace(best=found._replace(stars=stars), fewest=fewest), solution.normal
+
+
+@jax.jit
+def _replace_used(stars: Array, start: Array, found: Array, use: Array) -> Array:
+    """Fitted stars as found; a star whose own fit ran away begins again."""
+    n = found.shape[1]
+    stars = stars.at[:, :n].set(jnp.where(use[:, :n, None], found, stars[:, :n]))
+    return jnp.where(jnp.isfinite(stars).all(axis=-1, keepdims=True), stars, start)
+
+
+def _reject(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
+    """New variances, bad pixels and bad stars from the models of all stars."""
+    data, batch = cleaned.data(chunk), chunk.settings.batch
+    params = local_params(chunk.model, cleaned.best, data)
+    rows = list_rows(np.asarray(chunk.stack.is_star) & ~cleaned.is_fitted(chunk))
+    fitted = StarsInPsf(cleaned.best.stars, params)
+    fitted = fitted._replace(stars=refit(chunk.model, fitted, data, rows, batch.stars))
+    models = draw(chunk.model, fitted, chunk.size.size_px, batch.stars)
+    image, clipping = chunk.stack.image, chunk.settings.clipping
+    kept = _reject_all(image, models, fitted.stars, clipping, batch.problems)
+    return cleaned._replace(best=cleaned.best._replace(stars=fitted.stars), kept=kept)
+
+
+@partial(jax.jit, static_argnames=("clipping", "problems"))
+def _reject_all(
+    image: ImagePixels, models: Array, stars: Array, clipping: Clipping, problems: int
+) -> Kept:
+    return jax.lax.map(
+        lambda one: reject(one[0], one[1], one[2], clipping),
+        (image, models, stars),
+        batch_size=problems,
+    )
