@@ -4,7 +4,7 @@ The standard library only: sheets are read at every start of the workflow.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,9 +45,7 @@ def read_rows(path: str | Path, kind: SheetKind) -> Iterator[tuple[str, dict[str
                         f"{len(columns)} columns; add or remove commas."
                     )
                 else:
-                    record = dict(zip(columns, cells, strict=True))
-                    _check_cells(record, where)
-                    yield where, record
+                    yield where, _make_record(columns, cells, where)
     except FileNotFoundError:
         raise InputError(no_sheet(path, kind)) from None
     except OSError as error:
@@ -58,10 +56,12 @@ def read_rows(path: str | Path, kind: SheetKind) -> Iterator[tuple[str, dict[str
         ) from None
 
 
-def _check_cells(record: Mapping[str, str], where: str) -> None:
-    for column, cell in record.items():
-        if "://" in cell:
-            raise InputError(f"{where}: {no_url(column, cell)}")
+def _make_record(columns: Sequence[str], cells: Sequence[str], where: str) -> dict[str, str]:
+    record = dict(zip(columns, cells, strict=True))
+    if "://" in "\n".join(cells):
+        column = next(name for name, cell in record.items() if "://" in cell)
+        raise InputError(f"{where}: {no_url(column, record[column])}")
+    return record
 
 
 def no_url(column: str, cell: str) -> str:

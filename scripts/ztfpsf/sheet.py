@@ -60,7 +60,9 @@ class ImageSheet(NamedTuple):
 
     def _resolve(self, row: ImageFiles) -> ImageFiles:
         """Replace a root of ZTF's tree by the files below it; a file may have any name."""
-        if row.sciimg and not os.path.isdir(row.sciimg):
+        # Nearly all files are named so; to look at every file of a night would take a while.
+        is_file = row.sciimg.endswith((".fits", ".fits.fz", ".fits.gz"))
+        if is_file or (row.sciimg and not os.path.isdir(row.sciimg)):
             return row
         root, name = row.sciimg or self.data_root, parse_quadrant(row.image)
         return row._replace(
