@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
-from fit_products import FWHM_PX, GAIN, NX, NY, READ_NOISE, SKY_ADU, make_psf
+from fit_products import FWHM_PX, GAIN, IMAGES, NX, NY, READ_NOISE, SKY_ADU, make_psf
 from photometry_scenes import (
     SATURATION_ADU,
+    SETTINGS,
     has,
     make_catalogue,
     make_image,
@@ -19,6 +20,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.photometry.equations import Evaluation, StarNormal, cut_pixels, evaluate
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.groups import MAX_GROUP, Overlaps, find_overlaps, find_reach
+from ztfpsf.photometry.image import measure_image
 from ztfpsf.photometry.light import Light, draw_light, redraw
 from ztfpsf.photometry.planes import make_planes
 from ztfpsf.photometry.solution import hold, invert, solve_crowd
@@ -166,6 +168,12 @@ def test_order_of_stars_does_not_matter(clean) -> None:
     difference = (other["flux_adu"] - table["flux_adu"]) / table["flux_error_adu"]
     assert np.abs(difference).max() < 1e-3
     np.testing.assert_array_equal(other["flags"], table["flags"])
+
+
+def test_number_of_threads_does_not_matter(clean) -> None:
+    quadrant, stars, table = clean
+    alone = measure_image(make_psf(IMAGES[0]), quadrant, None, stars, SETTINGS, threads=1).stars
+    pd.testing.assert_frame_equal(alone, table)
 
 
 def test_masked_column_beside_a_star(clean, field) -> None:
