@@ -14,7 +14,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
 NAMES = ("cpu", "cuda12")
-OPTIONAL = {"distributed"}  # a running Dask cluster has it
+# A running Dask cluster has the one, the type checker the other.
+OPTIONAL = {"distributed", "_typeshed"}
 PIN = re.compile(
     r"(?P<name>[a-z0-9._-]+)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))? \\\n"
     r"(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"

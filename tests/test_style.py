@@ -1,4 +1,4 @@
-"""Format and style of all code, as `make lint` checks them."""
+"""Format, style and types of all code, as `make lint` checks them."""
 
 import subprocess
 import sys
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
         ("ruff", "format", "--check", "."),
         ("ruff", "check", "."),
         ("snakefmt", "--check", "Snakefile", "rules"),
+        ("mypy",),
     ],
     ids=" ".join,
 )

@@ -62,6 +62,6 @@ def _measure_differences(values: np.ndarray, is_wanted: np.ndarray, separation_p
     pairs = np.flatnonzero(is_wanted[:, :-separation_px] & is_wanted[:, separation_px:])
     if len(pairs) < MIN_PAIRS:
         return np.nan
-    pairs = np.unravel_index(pairs[:: 1 + len(pairs) // MAX_PAIRS], first.shape)
+    places = np.unravel_index(pairs[:: 1 + len(pairs) // MAX_PAIRS], first.shape)
     # 0: the pixels are rounded more coarsely than they scatter.
-    return float(mad_sigma(second[pairs] - first[pairs])) ** 2 / 2.0 or np.nan
+    return float(mad_sigma(second[places] - first[places])) ** 2 / 2.0 or np.nan
