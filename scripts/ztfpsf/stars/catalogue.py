@@ -2,10 +2,11 @@
 
 Every reader gives a DataFrame with ra_deg, dec_deg (at the date of the image where the catalogue
 has proper motions), mag and star_id (from the position in the catalogue, so that a star keeps
-its name from image to image), of the stars within a cone. Rows without a finite position or
-magnitude are left out.
+its name from image to image), of the stars within a cone. Rows without a position on the sky or a
+magnitude are left out; -99, -999 and their like stand for none.
 """
 
+import io
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 
 from ztfpsf.errors import InputError
-from ztfpsf.fits_files import first_sentence
+from ztfpsf.fits_files import check_file, damage_named, first_sentence, open_fits, read_packed
 from ztfpsf.stars.htm import cover_cone
 from ztfpsf.stars.sky import (
     apply_proper_motion,
@@ -29,6 +29,9 @@ HTM_DEPTH = 7  # of the LSST reference catalogues
 HEALPIX_NSIDE = 64  # of the Gaia DR3 tables at CC-IN2P3, nested order
 GAIA_DR3_EPOCH = 2016.0  # Julian year
 AB_ZERO_POINT_JY = 3631.0
+MISSING = "correct catalogue: path, or fetch this file"
+# Beyond any star's and any instrument's: -99, 99 and 999 stand for no magnitude.
+MAX_ABSOLUTE_MAG = 90.0
 
 
 class Cone(NamedTuple):
@@ -43,7 +46,8 @@ class Cone(NamedTuple):
 def read_user_table(path: str, cone: Cone) -> pd.DataFrame:
     """Parquet, CSV or FITS table with columns ra, dec (deg, ICRS), mag.
 
-    Optional: pmra (with cos dec), pmdec in mas/year, with epoch in Julian years (2016.0).
+    Optional: pmra (with cos dec), pmdec in mas/year, with epoch in Julian years (2016.0). A star
+    that lacks motion or epoch stays where the catalogue has it.
     Raises InputError for a file that cannot be read or lacks a column, or no star in the cone.
     """
     table = _read_table(path)
@@ -107,47 +111,49 @@ READERS = {
 
 
 def _read_table(path: str) -> pd.DataFrame:
-    name = path.lower().removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
-            return pd.read_parquet(path)
-        if name.endswith(".csv"):
-            return pd.read_csv(path)
-    except FileNotFoundError:
-        raise InputError(_missing(path)) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table ({first_sentence(error)}).") from None
-    if name.endswith((".fits", ".fit")):
-        return _read_fits_table(path)
-    raise InputError(f"{path}: unknown kind of table; expected .parquet, .csv or .fits.")
+    """A table of any name: parquet, FITS or CSV, as its first bytes say; compressed or not."""
+    check_file(path, MISSING)
+    with damage_named(path, "give a parquet, CSV or FITS table"):
+        content = read_packed(path) or Path(path).read_bytes()
+        if content.startswith(b"PAR1"):
+            return pd.read_parquet(io.BytesIO(content))
+        if content.startswith(b"SIMPLE  ="):
+            return _read_fits_table(path)
+        return _read_csv(content)
+
+
+def _read_csv(content: bytes) -> pd.DataFrame:
+    """Comma-separated values; a comma at the end of every row but the first does not count."""
+    # pandas would take the first column for an index, and drop cells with a warning.
+    with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+        return pd.read_csv(io.BytesIO(content), index_col=False, skipinitialspace=True)
 
 
 def _read_fits_table(path: str) -> pd.DataFrame:
-    """One-dimensional columns of the first binary table of a FITS file."""
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=AstropyUserWarning),
-            fits.open(path, memmap=False) as hdus,
-        ):
-            tables = [hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
-    except FileNotFoundError:
-        raise InputError(_missing(path)) from None
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a complete FITS table ({first_sentence(error)}).") from None
-    if not tables:
-        raise InputError(f"{path}: holds no table; give a FITS binary table.")
-    columns = {name: tables[0][name] for name in tables[0].names}
-    return pd.DataFrame(
-        {
-            name: values.astype(values.dtype.newbyteorder("="))
-            for name, values in columns.items()
-            if values.ndim == 1
-        }
-    )
+    """One-dimensional columns of the first binary table of a FITS file; TNULL becomes NaN."""
+    check_file(path, MISSING)
+    with open_fits(path) as hdus, damage_named(path):
+        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
+        if not tables:
+            raise InputError(f"{path}: holds no table; give a FITS binary table.")
+        columns = {column.name: column for column in tables[0].columns}
+        values = {name: tables[0].data[name] for name in columns}
+        return pd.DataFrame(
+            {
+                name: _fill_nulls(values[name], column)
+                for name, column in columns.items()
+                if values[name].ndim == 1
+            }
+        )
 
 
-def _missing(path: str) -> str:
-    return f"{path}: no such catalogue file; correct catalogue: path, or fetch this file."
+def _fill_nulls(values: np.ndarray, column: fits.Column) -> np.ndarray:
+    """A column in native byte order, NaN where it holds its TNULL (which is a stored value)."""
+    native = values.astype(values.dtype.newbyteorder("="))
+    if column.null in (None, "") or native.dtype.kind not in "iuf":
+        return native
+    null = column.null * (column.bscale or 1) + (column.bzero or 0)
+    return np.where(native == null, np.nan, native)
 
 
 def _take_numbers(table: pd.DataFrame, columns: list[str], path: str) -> pd.DataFrame:
@@ -168,8 +174,9 @@ def _take_numbers(table: pd.DataFrame, columns: list[str], path: str) -> pd.Data
 
 def _finish(table: pd.DataFrame, cone: Cone, path: str) -> pd.DataFrame:
     """Stars of the cone, named, at the date of the image."""
-    finite = np.isfinite(table[["ra", "dec", "mag"]]).all(axis=1)
-    table = table[finite & (table["dec"].abs() <= 90)]
+    on_sky = table["ra"].between(-360, 360) & table["dec"].between(-90, 90)
+    table = table[on_sky & (table["mag"].abs() < MAX_ABSOLUTE_MAG)]
+    table = table.assign(ra=table["ra"] % 360)
     distance = get_separation_deg(table["ra"], table["dec"], cone.ra_deg, cone.dec_deg)
     table = table[distance <= cone.radius_deg]
     if table.empty:
@@ -186,9 +193,9 @@ def _finish(table: pd.DataFrame, cone: Cone, path: str) -> pd.DataFrame:
                 "keyword to the header of the image."
             )
         years = (get_julian_year(cone.mjd) - table["epoch"]).to_numpy()
-        ra, dec = apply_proper_motion(
-            ra, dec, table["pmra"].to_numpy(), table["pmdec"].to_numpy(), years
-        )
+        known = np.isfinite(years)
+        pmra, pmdec = (np.where(known, table[name], 0.0) for name in ("pmra", "pmdec"))
+        ra, dec = apply_proper_motion(ra, dec, pmra, pmdec, np.where(known, years, 0.0))
     return pd.DataFrame(
         {"star_id": names, "ra_deg": ra, "dec_deg": dec, "mag": table["mag"].to_numpy()}
     )

@@ -1,5 +1,6 @@
 """A science image with what is needed to judge its pixels."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,10 @@ from ztfpsf.fits_files import read_image
 SATURATED_BIT = 8  # of IPAC's masks
 # Cells of the background map; ztfimg uses the same (16 x 14 cells in a image).
 BACKGROUND_CELL_PX = (192, 220)
+# Level and noise that sep gives where no cell has half of its pixels usable.
+NO_CELL = (0.0, 1.0)
+# With fewer pixels the noise of the sky is known to no better than a tenth.
+MIN_SKY_PIXELS = 50
 
 
 class ScienceImage(NamedTuple):
@@ -117,6 +122,7 @@ def _to_integer(bits: Sequence[int]) -> int:
 def measure_sky(image: ScienceImage) -> Sky:
     """Background map (sep: clipped mode in cells, median-filtered, interpolated) and noise.
 
+    Where no cell has half of its pixels usable the map is one level, that of all usable pixels.
     Raises InputError for an image without usable pixels or without noise.
     """
     data, unusable = image.data, image.bad | image.saturated
@@ -126,6 +132,11 @@ def measure_sky(image: ScienceImage) -> Sky:
             "and its mask, or take it out of the image sheet."
         )
     values = data[~unusable]
+    if len(values) < MIN_SKY_PIXELS:
+        raise InputError(
+            f"{image.path}: {len(values)} pixels are neither saturated nor masked, the sky needs "
+            f"{MIN_SKY_PIXELS}; check its mask, or take it out of the image sheet."
+        )
     low, middle, high = np.percentile(values[:: 1 + values.size // 100_000], [25, 50, 75])
     if low == high:
         raise InputError(
@@ -137,6 +148,17 @@ def measure_sky(image: ScienceImage) -> Sky:
         data = np.where(finite, data, np.float32(0))
     width, height = BACKGROUND_CELL_PX
     background = sep.Background(data, mask=unusable, bw=width, bh=height)
-    subtracted = data - background.back(dtype=np.float32)
+    if (background.globalback, background.globalrms) == NO_CELL:
+        background = _pack(values)
+        subtracted = data - np.float32(background.globalback)
+    else:
+        subtracted = data - background.back(dtype=np.float32)
     subtracted[~finite] = 0
     return Sky(float(background.globalback), float(background.globalrms), subtracted)
+
+
+def _pack(values: np.ndarray) -> sep.Background:
+    """Background of pixels (n,) as if they lay in one cell, side by side."""
+    side = math.isqrt(len(values))
+    square = np.ascontiguousarray(values[: side**2].reshape(side, side))
+    return sep.Background(square, bw=side, bh=side)
