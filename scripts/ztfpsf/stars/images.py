@@ -13,12 +13,19 @@ from ztfpsf.errors import InputError
 from ztfpsf.fits_files import read_image
 
 SATURATED_BIT = 8  # of IPAC's masks
-# Cells of the background map; ztfimg uses the same (16 x 14 cells in a image).
+# Cells of the background map; ztfimg uses the same (16 x 14 cells in a quadrant).
 BACKGROUND_CELL_PX = (192, 220)
 # Level and noise that sep gives where no cell has half of its pixels usable.
 NO_CELL = (0.0, 1.0)
 # With fewer pixels the noise of the sky is known to no better than a tenth.
 MIN_SKY_PIXELS = 50
+# Beyond what a converter of 16 bits gives, by 10^4 for coadds and responses near zero.
+MAX_PIXEL_ADU = 1e9
+# Beyond any camera's, coadds included; nonsense in a header must not become an error of a star.
+MAX_GAIN, MAX_READ_NOISE_ELECTRON, MAX_SATURATION_ADU = 1e6, 1e4, MAX_PIXEL_ADU
+# Of a variance to the square of the sky's scatter. That of real images is up to 1.3 times what
+# headers say, correlated noise makes it less; another quantity in its place is off by more.
+VARIANCE_RATIO = (0.5, 4.0)
 
 
 class ScienceImage(NamedTuple):
@@ -53,8 +60,8 @@ def read_science_image(
     A pixel is saturated above `saturation_fraction` times SATURATE, or where the mask has bit 8
     and `bad_mask_bits` holds it; it is bad where it is not finite or has another of these bits.
     Raises InputError for a file that cannot be read, a missing or impossible GAIN, READNOI or
-    SATURATE, an image that its calibration declares failed, one without a usable or with a
-    constant value, and a mask of another shape.
+    SATURATE, an image that its calibration declares failed, one without a usable value or with
+    several that no camera gives, and a mask of another shape.
     """
     data, header = read_image(path_to_sciimg)
     # Images of our own calibration say why they are empty; IPAC's STATUS is a number.
@@ -62,17 +69,15 @@ def read_science_image(
     if isinstance(status, str) and status != "ok":
         raise InputError(f"{path_to_sciimg}: {status}")
     data = data.astype(np.float32, copy=False)
-    gain = _require_positive(header, "GAIN", path_to_sciimg)
+    gain = _require_positive(header, "GAIN", MAX_GAIN, path_to_sciimg)
     read_noise = require_keyword(header, "READNOI", path_to_sciimg)
-    if read_noise < 0:
+    if not 0 <= read_noise <= MAX_READ_NOISE_ELECTRON:
         raise InputError(
-            f"{path_to_sciimg}: READNOI is {read_noise}; it must not be negative: correct the "
-            "header."
+            f"{path_to_sciimg}: READNOI is {read_noise}; expected 0 to "
+            f"{MAX_READ_NOISE_ELECTRON:g} electron: correct the header."
         )
-    saturation = _require_positive(header, "SATURATE", path_to_sciimg)
-    bad = ~np.isfinite(data)
-    if bad.all():
-        raise InputError(f"{path_to_sciimg}: all pixels are NaN; take it out of the image sheet.")
+    saturation = _require_positive(header, "SATURATE", MAX_SATURATION_ADU, path_to_sciimg)
+    bad = _find_impossible(data, path_to_sciimg)
     with np.errstate(invalid="ignore"):
         saturated = data > saturation_fraction * saturation
     if path_to_mskimg:
@@ -85,17 +90,68 @@ def read_science_image(
     return ScienceImage(path_to_sciimg, data, header, bad, saturated, gain, read_noise, saturation)
 
 
-def read_variance_plane(path: str, image: ScienceImage) -> np.ndarray:
-    """Variance plane of an image, (ny, nx) float32 ADU^2. Raises InputError."""
+def _find_impossible(data: np.ndarray, path: str) -> np.ndarray:
+    """Pixels (ny, nx) without a value. One beyond MAX_PIXEL_ADU stands for none and becomes NaN.
+
+    Raises InputError where all are NaN, or where several such values show that bytes were mixed
+    up: what lies between them cannot be trusted either.
+    """
+    with np.errstate(invalid="ignore"):
+        bad = ~(np.abs(data) <= MAX_PIXEL_ADU)
+    if bad.any():
+        values = data[bad]
+        lost = np.unique(values[np.isfinite(values)])
+        if len(lost) > 1:
+            raise InputError(
+                f"{path}: has pixels of {lost[0]:.3g} and {lost[-1]:.3g} ADU, which no camera "
+                "gives: bytes were mixed up, as by a transfer in text mode; fetch it again."
+            )
+        data[bad] = np.nan
+    if bad.all():
+        raise InputError(f"{path}: all pixels are NaN; take it out of the image sheet.")
+    return bad
+
+
+def read_variance_plane(path: str, image: ScienceImage, sky: Sky) -> np.ndarray:
+    """Variance of the pixels of an image, (ny, nx) float32 ADU^2, NaN where it is not positive.
+
+    Raises InputError for a file that cannot be read, another shape, a plane without positive
+    values on half of the usable pixels, and one whose median does not go with the scatter of the
+    sky: an inverse variance, a map of standard deviations (rms), another unit.
+    """
     variance, _ = read_image(path)
     _check_shape(path, "variance plane", variance.shape, image.data.shape)
-    return variance.astype(np.float32, copy=False)
+    variance = variance.astype(np.float32, copy=False)
+    with np.errstate(invalid="ignore"):
+        is_positive = (variance > 0) & (variance < MAX_PIXEL_ADU**2)
+    usable = ~(image.bad | image.saturated)
+    advice = "give the variance in ADU^2, or leave 'varimg' empty"
+    n_positive, n_usable = np.count_nonzero(is_positive & usable), np.count_nonzero(usable)
+    if 2 * n_positive < n_usable:
+        raise InputError(
+            f"{path}: {n_usable - n_positive} of {n_usable} usable pixels have no positive finite "
+            f"variance; {advice}."
+        )
+    level, rms = float(np.median(variance[is_positive & usable])), sky.rms_adu
+    kinds = {"variance": rms**2, "standard deviation": rms, "inverse variance": rms**-2}
+    nearest = min(kinds, key=lambda kind: abs(np.log(level / kinds[kind])))
+    if not VARIANCE_RATIO[0] <= level / rms**2 <= VARIANCE_RATIO[1]:
+        guess = "" if nearest == "variance" else f", it looks like the {nearest}"
+        raise InputError(
+            f"{path}: its median is {level:.3g} where the sky has a variance of {rms**2:.3g} "
+            f"ADU^2{guess}; {advice}."
+        )
+    variance[~is_positive] = np.nan
+    return variance
 
 
-def _require_positive(header: fits.Header, key: str, path: str) -> float:
+def _require_positive(header: fits.Header, key: str, limit: float, path: str) -> float:
     value = require_keyword(header, key, path)
-    if value <= 0:
-        raise InputError(f"{path}: {key} is {value}; it must be positive: correct the header.")
+    if not 0 < value <= limit:
+        raise InputError(
+            f"{path}: {key} is {value}; expected more than 0, at most {limit:g}: correct the "
+            "header."
+        )
     return value
 
 
