@@ -48,8 +48,9 @@ def cut_stamps(
         science = read_science_image(
             path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction
         )
-        variance = read_variance_plane(path_to_varimg, science) if path_to_varimg else None
-        stamps = cut_image(image, science, measure_sky(science), sources[image], size_px, variance)
+        sky = measure_sky(science)
+        variance = read_variance_plane(path_to_varimg, science, sky) if path_to_varimg else None
+        stamps = cut_image(image, science, sky, sources[image], size_px, variance)
         logger.info(
             "%d/%d %s: %d stamps, %.2f %% of their pixels masked",
             list(inputs).index(image) + 1,

@@ -16,7 +16,7 @@ from ztfpsf.plots.style import draw_picture
 from ztfpsf.psf import load_psf
 from ztfpsf.psf.device import configure
 from ztfpsf.quality import require_fitted
-from ztfpsf.stars.images import read_science_image, read_variance_plane
+from ztfpsf.stars.images import measure_sky, read_science_image, read_variance_plane
 from ztfpsf.stars.selection import COLUMNS
 
 logger = logging.getLogger("ztfpsf")
@@ -70,9 +70,10 @@ def measure_photometry(
         quadrant = read_science_image(
             files.sciimg, files.mskimg, bad_mask_bits, saturation_fraction
         )
-        variance = read_variance_plane(files.varimg, quadrant) if files.varimg else None
+        sky = measure_sky(quadrant)
+        variance = read_variance_plane(files.varimg, quadrant, sky) if files.varimg else None
         stars = table[table["image"] == image]
-        found = measure_image(psf, quadrant, variance, stars, chosen, threads)
+        found = measure_image(psf, quadrant, sky, variance, stars, chosen, threads)
         number = list(inputs).index(image) + 1
         logger.info("%d/%d %s", number, len(inputs), describe_row(found.row))
         # The planes of an image are large: only the part that may be drawn is kept.

@@ -1,6 +1,7 @@
 """The functions behind select_stars and cut_stamps, from files to files."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -184,13 +185,13 @@ def test_image_without_mask(unit):
 
 def test_variance_plane_of_the_calibration(unit):
     paths = unit.add(make_scene(seed=55))
-    variance = np.full_like(fits.getdata(paths[0]), 400.0)
+    variance = np.full_like(fits.getdata(paths[0]), 60.0)
     unit.varimg = [str(unit.directory / "varimg.fits")]
     fits.writeto(unit.varimg[0], variance)
     unit.select()
     stamps = unit.cut()
     # The plane is constant, so what a pixel gets from the smoothing it loses elsewhere.
-    assert np.median(stamps.variance) == pytest.approx(400.0, rel=0.01)
+    assert np.median(stamps.variance) == pytest.approx(60.0, rel=0.01)
     fits.writeto(unit.varimg[0], variance[1:], overwrite=True)
     with pytest.raises(InputError, match="the variance plane has 440 x 359 pixels"):
         unit.cut()
@@ -202,3 +203,44 @@ def test_image_whose_calibration_failed_repeats_the_reason(unit):
         hdus[0].header["STATUS"] = "dead amplifier, so leave this frame out."
     with pytest.raises(InputError, match=r"_sciimg\.fits: dead amplifier"):
         unit.select()
+
+
+def test_header_of_ipac_is_for_the_verdict(unit):
+    scene = make_scene(seed=55)
+    scene.header["STATUS"], scene.header["INFOBITS"] = 0, 33554488
+    unit.add(scene)
+    unit.add(make_scene(seed=56))
+    unit.select()
+    images = unit.cut().images
+    assert images["ipac_status"].tolist()[0] == 0
+    assert images["infobits"].tolist()[0] == 33554488
+    assert images[["ipac_status", "infobits"]].isna().all(axis=1).tolist() == [False, True]
+
+
+def test_pixels_without_a_variance_are_masked(unit):
+    paths = unit.add(make_scene(seed=55))
+    table, _ = unit.select()
+    star = table[table["reason"] == ""].iloc[0]
+    variance = np.full_like(fits.getdata(paths[0]), 30.0)
+    column, row = round(star["x_px"]), round(star["y_px"])
+    variance[row, column - 3 : column + 1] = [0, -1, np.nan, 1e30]
+    unit.varimg = [str(unit.directory / "varimg.fits")]
+    fits.writeto(unit.varimg[0], variance)
+    stamps = unit.cut()
+    assert stamps.mask[0, 10].tolist() == [0] * 7 + [1] * 4 + [0] * 10
+    assert (stamps.variance > 0).all()
+    assert stamps.variance.max() < 1e5
+
+
+def test_damaged_products_are_named_with_their_rule(unit):
+    unit.add(make_scene(seed=55))
+    unit.select()
+    for path in (unit.stars, unit.counts):
+        whole = Path(path).read_bytes()
+        Path(path).write_bytes(whole[: len(whole) * 95 // 100])
+        with pytest.raises(InputError) as caught:
+            unit.cut()
+        assert str(caught.value).startswith(f"{path}: ")
+        assert str(caught.value).endswith("make it again with the rule select_stars.")
+        Path(path).write_bytes(whole)
+    assert len(unit.cut().stars) == 80

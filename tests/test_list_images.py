@@ -98,6 +98,17 @@ def test_bad_arguments_are_one_sentence(
     assert not (tmp_path / "sheet.csv").exists()
 
 
+def test_linked_folders(tree: Path, tmp_path: Path) -> None:
+    """As where a disk is full: a folder of the tree lies elsewhere. Links in a circle end."""
+    day = tree / "sci" / "2020" / "0924"
+    day.rename(tmp_path / "elsewhere")
+    day.symlink_to(tmp_path / "elsewhere")
+    (tree / "sci" / "again").symlink_to(tree)
+    assert tuple(files.image for files in find_images(str(tree))) == IMAGES
+    found = find_images(str(tree), ImageSelection(dates=[("20200924", "20200924")]))
+    assert tuple(files.image for files in found) == IMAGES[1:4]
+
+
 def test_image_found_twice(tree: Path, tmp_path: Path) -> None:
     (tree / "copy").mkdir()
     (tree / "copy" / f"{IMAGES[0]}_sciimg.fits").touch()

@@ -250,7 +250,7 @@ def test_bad_files(cut, tmp_path):
     with pytest.raises(InputError, match=rf"not a complete FITS file \(.* are there\){again}"):
         read_stamps(path)
     fits.PrimaryHDU(np.zeros((3, 3))).writeto(path, overwrite=True)
-    with pytest.raises(InputError, match=rf"damaged \(.*DATA.*\){again}"):
+    with pytest.raises(InputError, match=f"another version or program wrote it{again}"):
         read_stamps(path)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from quadrants import BAD_BITS, SKY_ADU, add_noise, make_header, make_scene, write_scene
+from ztfpsf.cards import get_number
 from ztfpsf.errors import InputError
-from ztfpsf.stars.images import measure_sky, read_science_image
+from ztfpsf.stars.images import measure_sky, read_science_image, read_variance_plane
 
 
 @pytest.fixture
@@ -86,6 +87,8 @@ def test_small_and_narrow_images(tmp_path, shape):
         ("READNOI", -9.0),
         ("SATURATE", 0.0),
         ("SATURATE", -1.0),
+        ("READNOI", 1e30),
+        ("GAIN", 1e30),
     ],
 )
 def test_bad_keyword(scene, tmp_path, key, value):
@@ -158,3 +161,94 @@ def test_images_without_information(scene, tmp_path):
     mostly[:, 300:] = scene.data[:, 300:]
     with pytest.raises(InputError, match="constant image"):
         measure(mostly)
+
+
+def test_unparsable_header_values(scene, tmp_path):
+    """SEEING = nan, which no FITS reader can parse, does not matter; GAIN = nan does."""
+    path, mask = write_scene(scene, tmp_path)
+    content = Path(path).read_bytes()
+    for key in (b"SEEING", b"OBSMJD", b"GAIN"):
+        start = content.index(key.ljust(8) + b"=")
+        content = content[:start] + key.ljust(8) + b"= nan".ljust(72) + content[start + 80 :]
+        Path(path).write_bytes(content)
+        if key != b"GAIN":
+            assert np.isnan(get_number(read((path, mask)).header, key.decode()))
+    with pytest.raises(InputError, match="header keyword GAIN is 'nan'"):
+        read((path, mask))
+
+
+def test_blank_pixels_of_unsigned_integers(scene, tmp_path):
+    counts = scene.data.astype(np.uint16)
+    counts[10:13, 20] = 7
+    path, mask = write_scene(scene._replace(data=counts), tmp_path)
+    with fits.open(path, mode="update", uint=True) as hdus:
+        hdus[0].header["BLANK"] = 7 - 32768
+    image = read((path, mask))
+    assert np.argwhere(image.bad).tolist() == [[10, 20], [11, 20], [12, 20]]
+    np.testing.assert_array_equal(image.data[~image.bad], counts[~image.bad])
+
+
+def test_sky_between_masked_pixels(scene, tmp_path):
+    """No cell of the background has half of its pixels: the level is that of those left."""
+    noise = np.random.default_rng(6)
+    masked = noise.random(scene.data.shape) < 0.6
+    scene.mask[masked] = 1
+    image = read(write_scene(scene, tmp_path))
+    sky = measure_sky(image)
+    assert sky.level_adu == pytest.approx(SKY_ADU, abs=0.5)
+    assert sky.rms_adu == pytest.approx(5.33, rel=0.05)
+    np.testing.assert_allclose(sky.subtracted, image.data - sky.level_adu, atol=1e-3)
+    scene.mask[:] = 1
+    scene.mask[100, :49] = 0
+    with pytest.raises(InputError, match="49 pixels are neither saturated nor masked"):
+        measure_sky(read(write_scene(scene, tmp_path)))
+
+
+def test_garbled_pixels(scene, tmp_path):
+    """A transfer in text mode; sep's C code would end in a segmentation fault."""
+    content = bytearray(scene.data.astype(">f4").tobytes().replace(b"C", b"\xc2C"))
+    garbled = np.frombuffer(content[: 4 * scene.data.size], ">f4").reshape(scene.data.shape)
+    with pytest.raises(InputError, match="ADU, which no camera gives: bytes were mixed up"):
+        read(write_scene(scene._replace(data=garbled), tmp_path))
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, np.inf, 3e38])
+def test_one_value_for_pixels_without_any(scene, tmp_path, value):
+    scene.data[10:20, 30] = value
+    image = read(write_scene(scene, tmp_path))
+    assert image.bad.sum() == np.isnan(image.data).sum() == 10
+    assert measure_sky(image).level_adu == pytest.approx(SKY_ADU, abs=0.5)
+
+
+def read_plane(scene, tmp_path, plane):
+    image = read(write_scene(scene, tmp_path))
+    path = tmp_path / "varimg.fits"
+    fits.writeto(path, plane.astype(np.float32), overwrite=True)
+    return read_variance_plane(str(path), image, measure_sky(image))
+
+
+def test_variance_plane(scene, tmp_path):
+    plane = np.full(scene.data.shape, 28.4)
+    plane[5, :4] = [0, -3, np.nan, 1e30]
+    found = read_plane(scene, tmp_path, plane)
+    assert found.dtype == np.float32
+    assert np.argwhere(np.isnan(found)).tolist() == [[5, 0], [5, 1], [5, 2], [5, 3]]
+    assert found[0, 0] == np.float32(28.4)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.0, "of 158400 usable pixels have no positive finite variance"),
+        (-28.0, "have no positive finite variance"),
+        (np.nan, "have no positive finite variance"),
+        (1e30, "have no positive finite variance"),
+        (1e12, "its median is 1e+12 where the sky has a variance of 27"),
+        (5.3, "it looks like the standard deviation; give the variance in ADU^2"),
+        (1 / 28.4, "it looks like the inverse variance; give the variance in ADU^2"),
+    ],
+)
+def test_what_is_no_variance(scene, tmp_path, value, words):
+    with pytest.raises(InputError) as caught:
+        read_plane(scene, tmp_path, np.full(scene.data.shape, value))
+    assert words in str(caught.value)

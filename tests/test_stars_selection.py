@@ -387,3 +387,15 @@ def test_empty_table_has_the_columns_and_types():
     table = make_empty_table()
     assert list(table.columns) == list(COLUMNS)
     assert table["is_reserved"].dtype == bool
+
+
+def test_mask_that_leaves_only_sources(tmp_path):
+    """The radius of the sources would grow with its aperture, up to the whole image."""
+    scene = make_scene(seed=8, shape=(300, 300), spacing_px=25)
+    # Light of a wide kind between the stars, so that no sky is left under the sources.
+    rows, columns = np.mgrid[:300, :300]
+    scene.data[:] += 40 * np.sin(rows / 15) ** 2 * np.sin(columns / 15) ** 2
+    scene.mask[scene.data < 190] = 1
+    image, sky = load_scene(scene, tmp_path)
+    with pytest.raises(InputError, match=r"half-light radius of \d+ px or more, a star 16 px"):
+        find_sources(image, sky, "detection", "", make_criteria())

@@ -61,6 +61,17 @@ def test_field_of_view_holds_the_corners(tpv_header):
     assert (sky.get_separation_deg(*corners, ra, dec) <= radius).all()
 
 
+# Distortion that folds the image onto itself.
+SIP = {
+    "CTYPE1": "RA---TAN-SIP",
+    "CTYPE2": "DEC--TAN-SIP",
+    "A_ORDER": 2,
+    "B_ORDER": 2,
+    "A_2_0": 0.02,
+    "B_0_2": 0.02,
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -69,10 +80,23 @@ def test_field_of_view_holds_the_corners(tpv_header):
         ({"CD1_1": 0.0}, ["WCS of the header is broken"]),
         ({"CTYPE1": "PIXEL", "CTYPE2": "PIXEL"}, ["gives no RA and Dec"]),
         ({"CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"}, ["WCS of the header is broken"]),
+        ({"CRVAL1": "03:51:59"}, ["CRVAL1 of the WCS is '03:51:59', not a number"]),
+        ({"CRPIX2": ""}, ["CRPIX2 of the WCS is '', not a number"]),
+        ({"CD1_2": "nan"}, ["CD1_2 of the WCS is 'nan'"]),
+        ({"PV1_1": "x"}, ["PV1_1 of the WCS is 'x'"]),
+        ({"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}, ["pixels of 0 to 0 arcsec", "PV cards"]),
+        ({"CD1_1": 1.0}, ["pixels of", "CD1_1"]),
+        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"}, ["no RA and Dec (CTYPE1 is 'GLON-TAN'"]),
+        ({"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN"}, ["no RA and Dec (CTYPE1 is 'DEC--TAN'"]),
+        ({"RADESYS": "FK4"}, ["not of J2000 (RADESYS is 'FK4'"]),
+        ({"EQUINOX": 1950.0}, ["not of J2000", "EQUINOX 1950"]),
+        ({"RADESYS": "FK5", "EQUINOX": 1975.0}, ["not of J2000", "EQUINOX 1975"]),
+        (SIP, ["does not lead back from the sky (CTYPE1 is 'RA---TAN-SIP'"]),
     ],
 )
 def test_bad_wcs_is_one_sentence(changes, words):
     header = make_header((100, 100))
+    header.update({"NAXIS": 2, "NAXIS1": 100, "NAXIS2": 100})
     for key, value in changes.items():
         if value is None:
             del header[key]
@@ -84,6 +108,27 @@ def test_bad_wcs_is_one_sentence(changes, words):
     assert "\n" not in str(info.value)
     for word in words:
         assert word in str(info.value)
+
+
+@pytest.mark.parametrize("crval1", [418.0, 58.0, -302.0])
+def test_right_ascension_is_within_a_turn(crval1):
+    header = make_header((100, 100))
+    header["CRVAL1"] = crval1
+    wcs = sky.read_wcs(header, "image.fits")
+    ra, _ = sky.to_sky(wcs, np.array([49.0]), np.array([49.0]))
+    assert ra[0] == pytest.approx(58.0)
+
+
+def test_stars_without_a_pixel_are_nan():
+    """Far outside a SIP has no inverse; within the image all come back."""
+    header = make_header((100, 100))
+    header.update(SIP | {"A_2_0": 1e-4, "B_0_2": 1e-4, "NAXIS": 2, "NAXIS1": 100, "NAXIS2": 100})
+    wcs = sky.read_wcs(header, "image.fits")
+    x, y = np.array([10.0, 90.0]), np.array([20.0, 80.0])
+    ra, dec = sky.to_sky(wcs, x, y)
+    found = sky.to_pixels(wcs, np.append(ra, 60.0), np.append(dec, 33.0))
+    np.testing.assert_allclose(np.array(found)[:, :2], [x, y], atol=1e-3)
+    assert np.isnan(np.array(found)[:, 2]).all()
 
 
 def test_proper_motion_agrees_with_astropy():

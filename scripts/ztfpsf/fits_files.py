@@ -10,21 +10,21 @@ import bz2
 import gzip
 import io
 import lzma
-import math
 import os
 import stat
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ztfpsf.cards import get_number, get_text, repair_cards
+from ztfpsf.cards import get_number, repair_cards
 from ztfpsf.errors import InputError
+from ztfpsf.fits_structure import Hdu, has_sum, read_structure
 
 SOFTWARE = "ztfpsf"  # ORIGIN of our own files
 FETCH = "fetch it again"
@@ -37,9 +37,6 @@ _UNPACKERS: dict[bytes, Callable[..., Any]] = {
 }
 # Some twenty raw CCD frames of ZTF.
 _MAX_UNPACKED_BYTES = 4 * 1024**3
-# Of the algorithms of tile compression PLIO packs best, 4095 equal pixels in 16 bits.
-_MAX_PIXELS_PER_PACKED_BYTE = 4095 / 2
-_ALL_ONES = 0xFFFFFFFF
 
 
 class Checksum(NamedTuple):
@@ -64,14 +61,22 @@ def open_fits(
     check_file(path)
     with damage_named(path, advice):
         content = read_packed(path)
-        n_bytes = os.path.getsize(path) if content is None else len(content)
-        _check_beginning(path, content, advice)
-        # Compressed images as the tables that they are: only so sizes and checksums are seen.
-        with _open(path, content, disable_image_compression=True) as hdus:
-            for hdu in hdus:
-                _check_size(path, hdu, n_bytes, advice)
-            if get_text(hdus[0].header, "ORIGIN") == SOFTWARE:
-                _check_sums(path, hdus, checksum, advice)
+        length = os.path.getsize(path) if content is None else len(content)
+        with _as_file(path, content) as file:
+            hdus = read_structure(file, length)
+            if not hdus:
+                raise InputError(f"{path}: not a FITS file; {advice}.")
+            is_ours, last = hdus[0].cards.get("ORIGIN") == SOFTWARE, hdus[-1]
+            # Files of others may lack the end of their last block, which holds nothing.
+            needed = last.stop if is_ours else last.data_start + last.n_bytes
+            if needed > length:
+                raise InputError(
+                    f"{path}: not a complete FITS file ({length} of {needed} bytes are there); "
+                    f"{advice}."
+                )
+            for hdu in hdus if is_ours else []:
+                if hdu.name in (checksum.names or [hdu.name]):
+                    _check_sum(path, file, hdu, checksum.keyword, advice)
         return _open(path, content, **options)
 
 
@@ -159,50 +164,21 @@ def _blank(pixels: np.ndarray, header: fits.Header) -> np.ndarray:
 
 def _open(path: str | Path, content: bytes | None, **options: Any) -> fits.HDUList:
     """All HDUs."""
-    file = path if content is None else io.BytesIO(content)
-    return fits.open(file, **{"memmap": False, "lazy_load_hdus": False, **options})
+    with ExitStack() as stack:
+        # Opened here, as astropy leaves the file open where it fails.
+        file = stack.enter_context(_as_file(path, content))
+        hdus = fits.open(file, **{"memmap": False, "lazy_load_hdus": False, **options})
+        stack.pop_all()
+        return hdus
 
 
-def _check_beginning(path: str | Path, content: bytes | None, advice: str) -> None:
-    with open(path, "rb") if content is None else io.BytesIO(content) as file:
-        start = file.read(9)
-    if start != b"SIMPLE  =":
-        raise InputError(f"{path}: not a FITS file, it begins with {start!r}; {advice}.")
+def _as_file(path: str | Path, content: bytes | None) -> BinaryIO:
+    return open(path, "rb") if content is None else io.BytesIO(content)
 
 
-def _check_size(path: str | Path, hdu: Any, n_bytes: int, advice: str) -> None:
-    """Raise InputError where the file, or a compressed image, has less than a header announces."""
-    needed = hdu.fileinfo()["datLoc"] + hdu.size
-    if needed > n_bytes:
+def _check_sum(path: str | Path, file: BinaryIO, hdu: Hdu, keyword: str, advice: str) -> None:
+    if not has_sum(file, hdu, keyword):
         raise InputError(
-            f"{path}: not a complete FITS file ({n_bytes} of {needed} bytes are there); {advice}."
+            f"{path}: was changed after it was written ({keyword} of HDU {hdu.name} does not "
+            f"agree); {advice}."
         )
-    sides = [hdu.header[f"ZNAXIS{axis + 1}"] for axis in range(hdu.header.get("ZNAXIS", 0))]
-    if sides and not 0 <= math.prod(sides) <= hdu.size * _MAX_PIXELS_PER_PACKED_BYTE:
-        raise InputError(
-            f"{path}: damaged ({' x '.join(map(str, sides))} pixels cannot come from "
-            f"{hdu.size} bytes); {advice}."
-        )
-
-
-def _check_sums(path: str | Path, hdus: fits.HDUList, checksum: Checksum, advice: str) -> None:
-    """Compare the bytes of HDUs with their DATASUM or CHECKSUM, where they have one.
-
-    Both are sums of words of 32 bits in ones' complement; CHECKSUM makes that of the whole HDU
-    zero (FITS standard 4.0, appendix J).
-    """
-    keyword = checksum.keyword
-    for hdu in (hdu for hdu in hdus if hdu.name in (checksum.names or [hdu.name])):
-        told, place = get_text(hdu.header, keyword), hdu.fileinfo()
-        start = place["datLoc" if keyword == "DATASUM" else "hdrLoc"]
-        place["file"].seek(start)
-        words = np.frombuffer(place["file"].read(place["datLoc"] + place["datSpan"] - start), ">u4")
-        total = int(words.sum(dtype=np.uint64))
-        while total > _ALL_ONES:
-            total = (total & _ALL_ONES) + (total >> 32)
-        expected = {told} if keyword == "DATASUM" else {"0", str(_ALL_ONES)}
-        if told and str(total) not in expected:
-            raise InputError(
-                f"{path}: was changed after it was written ({keyword} of HDU {hdu.name or 0} does "
-                f"not agree); {advice}."
-            )

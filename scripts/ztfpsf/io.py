@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 PROVENANCE_KEY = "ztfpsf"
 _HOST = platform.node().replace(".", "-")
 _ABANDONED_S = 3600.0
-# Of the products' layout: one more wherever an older file would be misread. Files without it are 1.
-FORMAT = 1
+# Of the products' layout: one more wherever an older file would be misread.
+FORMAT = 2
 
 
 @contextmanager
@@ -125,7 +125,11 @@ def open_product(path: str | Path, rule: str, names: Collection[str] = ()) -> fi
     """
     check_file(path, make(rule))
     hdus = open_fits(path, make_again(rule), Checksum("CHECKSUM", names))
-    check_format(path, get_value(hdus[0].header, "FORMAT"), rule)
+    try:
+        check_format(path, get_value(hdus[0].header, "FORMAT"), rule)
+    except InputError:
+        hdus.close()
+        raise
     return hdus
 
 
@@ -140,10 +144,11 @@ def make_again(rule: str) -> str:
 
 
 def check_format(path: str | Path, found: Any, rule: str) -> None:
-    """Raise InputError for the product of a version that wrote it in another layout."""
-    if (1 if found is None else found) != FORMAT:
+    """Raise InputError for a file whose layout is not that of this version's products."""
+    if found != FORMAT:
         raise InputError(
-            f"{path}: is in format {found}, this version reads format {FORMAT}; {make_again(rule)}."
+            f"{path}: has format {found}, expected {FORMAT}: another version or program wrote it; "
+            f"{make_again(rule)}."
         )
 
 
@@ -191,7 +196,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
             header = hdus[0].header
         return {
             "version": header["VERSION"],
-            "format": header.get("FORMAT", 1),
+            "format": header["FORMAT"],
             "inputs": json.loads(header["INPUTS"]),
             "settings": json.loads(header["SETTINGS"]),
         }
@@ -201,7 +206,8 @@ def _read_record(path: str | Path) -> dict[str, Any]:
     """Provenance of a parquet table."""
     import pyarrow.parquet
 
-    return json.loads(pyarrow.parquet.read_schema(path).metadata[PROVENANCE_KEY.encode()])
+    metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    return json.loads(metadata.get(PROVENANCE_KEY.encode(), b"{}"))
 
 
 def write_text(text: str, path: str | Path) -> None:

@@ -30,6 +30,8 @@ IMAGE_COLUMNS = {
     "seeing_px": float,
     "obsmjd": float,
     "exptime_s": float,
+    "ipac_status": float,  # STATUS of IPAC's images, 0: failed; NaN without it
+    "infobits": float,  # INFOBITS of IPAC's images, what its quality control saw; NaN without it
     "nx": int,
     "ny": int,
     "sky_adu": float,

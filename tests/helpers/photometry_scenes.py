@@ -10,7 +10,7 @@ from galsim_stars import draw, moffat
 from quadrants import make_header
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.image import measure_image
-from ztfpsf.stars.images import ScienceImage
+from ztfpsf.stars.images import ScienceImage, measure_sky
 from ztfpsf.stars.sky import read_wcs, to_sky
 
 SHAPE = (NY, NX)
@@ -86,7 +86,9 @@ def measure(
     variance: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The table of measure_photometry of one image."""
-    return measure_image(make_psf(IMAGES[0]), quadrant, variance, stars, settings, THREADS).stars
+    return measure_image(
+        make_psf(IMAGES[0]), quadrant, measure_sky(quadrant), variance, stars, settings, THREADS
+    ).stars
 
 
 def has(table: pd.DataFrame, flag: int) -> np.ndarray:

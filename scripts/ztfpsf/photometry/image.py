@@ -13,7 +13,7 @@ from ztfpsf.photometry.planes import ImagePlanes, find_places, make_planes
 from ztfpsf.photometry.tables import make_image_row, make_star_table
 from ztfpsf.psf import Psf
 from ztfpsf.psf.clock import compile_clock
-from ztfpsf.stars.images import ScienceImage, measure_sky
+from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.sky import read_wcs
 
 # The area within half maximum of ZTF's PSF: more stars than one in so much are one light.
@@ -32,6 +32,7 @@ class ImagePhotometry(NamedTuple):
 def measure_image(
     psf: Psf,
     quadrant: ScienceImage,
+    sky: Sky,
     variance: np.ndarray | None,
     stars: pd.DataFrame,
     settings: PhotometrySettings,
@@ -46,7 +47,7 @@ def measure_image(
     check_density(len(stars), quadrant)
     with compile_clock() as clock, ThreadPoolExecutor(threads) as pool:
         places = find_places(stars, read_wcs(quadrant.header, quadrant.path), quadrant.data.shape)
-        planes = make_planes(quadrant, measure_sky(quadrant), variance, settings.size_px)
+        planes = make_planes(quadrant, sky, variance, settings.size_px)
         fitted = fit_stars(psf, planes, places, settings, pool)
         zero_point_mag = get_number(quadrant.header, "MAGZP")
         table = make_star_table(stars, planes, fitted, zero_point_mag)

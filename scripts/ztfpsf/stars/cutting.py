@@ -40,8 +40,8 @@ def cut_image(
     saturated, or lit by another source (see _mask_neighbours). A pixel that is not finite holds
     the local sky. Variance = max(smoothed image, sky) / gain + (read noise / gain)^2: raw pixels
     as their own variance would favour low values. Where the calibration gives a `variance` plane
-    (ny, nx), it is that one, its photon noise smoothed in the same way. Raises InputError when a
-    stamp reaches over the edge of the image.
+    (ny, nx), it is that one, its photon noise smoothed in the same way, and pixels where it is NaN
+    are masked. Raises InputError when a stamp reaches over the edge of the image.
     """
     if size_px < 3 or size_px % 2 == 0:
         raise InputError(f"cut_stamps: size_px is {size_px}; it must be odd and at least 3.")
@@ -57,12 +57,15 @@ def cut_image(
     local_sky, local_rms = _measure_local_sky(image, sky, x0, y0, size_px)
     data = np.where(np.isfinite(data), data, local_sky[:, None, None])
     bad = image.bad[cut] | image.saturated[cut]
+    if variance is not None:
+        variance = variance[cut]
+        bad |= np.isnan(variance)
     table = stars.assign(image=name, x0_px=x0, y0_px=y0, sky_adu=local_sky, sky_rms_adu=local_rms)
     return Stamps(
         _describe(name, image, sky),
         table[list(STAR_COLUMNS)],
         data,
-        _make_variance(image, data, bad, local_sky, None if variance is None else variance[cut]),
+        _make_variance(image, data, bad, local_sky, variance),
         (bad | _mask_neighbours(table, sources, data)).astype(np.uint8),
     )
 
@@ -180,6 +183,8 @@ def _describe(name: str, image: ScienceImage, sky: Sky) -> pd.DataFrame:
         "seeing_px": get_number(header, "SEEING"),
         "obsmjd": get_number(header, "OBSMJD"),
         "exptime_s": get_number(header, "EXPTIME"),
+        "ipac_status": get_number(header, "STATUS"),
+        "infobits": get_number(header, "INFOBITS"),
         "nx": nx,
         "ny": ny,
         "sky_adu": sky.level_adu,
