@@ -84,7 +84,6 @@ def make_provenance(inputs: Sequence[str | Path], settings: Mapping[str, Any]) -
     """How a product was made: names of the inputs, version of the code, settings of the rule."""
     return {
         "version": ztfpsf.__version__,
-        "format": FORMAT,
         "inputs": [str(path) for path in inputs],
         "settings": dict(settings),
     }
@@ -160,7 +159,7 @@ def write_table(table: "pd.DataFrame", path: str | Path, provenance: Mapping[str
     arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
     metadata = {
         **(arrow.schema.metadata or {}),
-        PROVENANCE_KEY.encode(): json.dumps(provenance).encode(),
+        PROVENANCE_KEY.encode(): json.dumps({**provenance, "format": FORMAT}).encode(),
     }
     with atomic_path(path) as temporary:
         pyarrow.parquet.write_table(
