@@ -166,5 +166,5 @@ def test_variance_plane(unit: Unit, tmp_path: Path) -> None:
     fits.writeto(path, np.full(fits.getdata(unit.sciimg[1]).shape, 100.0, np.float32))
     noisy, _ = unit.measure(images=IMAGES[1:], varimg=path)
     faint = plain["flux_adu"] < 1000
-    assert faint.sum() > 5
+    assert faint.any()
     assert (noisy["flux_error_adu"][faint] > 1.5 * plain["flux_error_adu"][faint]).all()
