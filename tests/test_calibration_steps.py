@@ -232,7 +232,7 @@ def test_one_outlier_of_five_is_found():
     stack = rng.normal(100, 2, (5, 40, 50)).astype(np.float32)
     stack[3, 10, 20] += 30
     stack[:, 1, 1] = np.nan
-    combined = clipped_mean(stack, Noise(2.0, 0.0), 4.0)
+    combined = clipped_mean(stack, Noise(2.0), 4.0)
     assert combined.n_frames[10, 20] == 4
     assert abs(combined.mean[10, 20] - 100) < 4
     assert combined.n_frames[1, 1] == 0
@@ -241,7 +241,7 @@ def test_one_outlier_of_five_is_found():
 
 
 def test_noise_grows_with_light():
-    np.testing.assert_allclose(Noise(2.0, 0.25).variance(np.array([-5.0, 100.0])), [4, 29])
+    np.testing.assert_allclose(Noise(2.0, 4.0).variance(np.array([-5.0, 100.0])), [4, 29])
 
 
 # --- masks ---

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # the jobs that cut stamps need no JAX
 Plane = TypeVar("Plane", np.ndarray, "Array")
 Number = TypeVar("Number", float, "Array")
 
+# Of pixels whose own signal is their model.
+NO_SKY = np.zeros((), np.float32)
+
 
 def model_variance(
     model_adu: Plane, sky_adu: Plane, gain: float | Plane, constant_adu2: float | Plane

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ztfpsf.noise import NO_SKY, model_variance
+
 # Values per chunk: n frames of a chunk stay in the processor's cache while they are sorted.
 CHUNK = 16_384
 
@@ -18,19 +20,15 @@ class Noise(NamedTuple):
     """Noise of one frame: read noise and photons."""
 
     read_adu: float
-    adu_per_electron: float  # 1 / gain; 0 for frames without light
+    gain: float = np.inf  # electron/ADU; infinite for frames without light
 
     def variance(self, level_adu: np.ndarray) -> np.ndarray:
         """ADU^2 at a signal, dtype of the signal."""
-        kind = level_adu.dtype.type
-        variance = np.maximum(level_adu, kind(0))
-        variance *= kind(self.adu_per_electron)
-        variance += kind(self.read_adu**2)
-        return variance
+        return model_variance(level_adu, NO_SKY, self.gain, self.read_adu**2)
 
     def scaled(self, factor: float) -> "Noise":
         """The same noise with a standard deviation `factor` times larger."""
-        return Noise(self.read_adu * factor, self.adu_per_electron * factor**2)
+        return Noise(self.read_adu * factor, self.gain / factor**2)
 
 
 class Combined(NamedTuple):

@@ -121,7 +121,7 @@ def drop_unlit(sampled: Sampled) -> Sampled:
     rejected, keep = dict(sampled.rejected), []
     for quadrant, values in zip(sampled.quadrants, sampled.samples, strict=True):
         level = np.nanmedian(values[:, ::FIRST_STEP], keepdims=True)
-        noise = np.sqrt(Noise(quadrant.read_noise_adu, 1.0 / quadrant.gain).variance(level))
+        noise = np.sqrt(Noise(quadrant.read_noise_adu, quadrant.gain).variance(level))
         level, ratio = level.item(), (level / noise).item()
         keep.append(ratio > MIN_SIGNAL_TO_NOISE)
         if not keep[-1]:
@@ -168,7 +168,7 @@ def _scales_of(sampled: Sampled, scales: Mapping[str, float]) -> np.ndarray:
 def _header_noise(sampled: Sampled) -> Noise:
     """Noise as the header of the first frame has it."""
     first = sampled.quadrants[0]
-    return Noise(first.read_noise_adu, 1.0 / first.gain)
+    return Noise(first.read_noise_adu, first.gain)
 
 
 def _centre(samples: np.ndarray) -> np.ndarray:

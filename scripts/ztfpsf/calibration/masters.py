@@ -97,10 +97,10 @@ def bias_group(
     sampled = sampled._replace(rejected={**damaged, **sampled.rejected})
     what, min_frames = f"quadrants {qid} of {wanted}", max(settings.min_frames, 2)
     require_frames(len(sampled.quadrants), min_frames, what, sampled.rejected)
-    noise = Noise(first_noise(sampled.samples), 0.0)
+    noise = Noise(first_noise(sampled.samples))
     kept = drop_outlier_frames(sampled, noise, settings)
     require_frames(len(kept.quadrants), min_frames, what, kept.rejected)
-    noise = Noise(pair_noise(kept.samples), 0.0)
+    noise = Noise(pair_noise(kept.samples))
     return Group(kept.quadrants, np.ones(len(kept.quadrants)), noise), kept.rejected
 
 

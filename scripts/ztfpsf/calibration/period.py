@@ -101,7 +101,7 @@ def _combine_quadrant(
         np.concatenate([master.rows(qid, *limits) for limits in sample_slices(shape[0])])
         for master in good
     ]
-    noise = Noise(pair_noise(np.stack(samples)), 0.0)
+    noise = Noise(pair_noise(np.stack(samples)))
     data, sigma = np.empty(shape, np.float32), np.empty(shape, np.float32)
     n_frames = np.empty(shape, np.uint8)
     for first, stop in row_ranges(shape[0]):

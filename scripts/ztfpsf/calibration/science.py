@@ -18,6 +18,7 @@ from ztfpsf.calibration.mask import BITS, COSMIC_RAY, grow
 from ztfpsf.calibration.masters import row_ranges
 from ztfpsf.calibration.products import OK, Cards, Master
 from ztfpsf.errors import InputError
+from ztfpsf.noise import NO_SKY, model_variance
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ def image_variance(
     gain: float,
 ) -> np.ndarray:
     """Variance of an image pixel in ADU^2; `constant_adu2` = read noise^2 + sigma_B^2."""
-    variance = np.maximum(signal_adu, np.float32(0))
-    variance *= np.float32(1.0 / gain)
-    variance += constant_adu2
+    variance = model_variance(signal_adu, NO_SKY, gain, constant_adu2)
     relative = image_adu * flat_sigma
     relative *= relative
     variance += relative
