@@ -8,6 +8,7 @@ from astropy.io import fits
 from raw_frames import DETECTOR, SHAPE, raw_name, write_raw
 from ztfpsf.calibration import rice
 from ztfpsf.calibration.detector import prepare_quadrant
+from ztfpsf.calibration.header import identity_cards, make_header, raw_cards
 from ztfpsf.calibration.identity import field_declination
 from ztfpsf.calibration.raw import open_raw
 from ztfpsf.calibration.settings import make_detector
@@ -16,7 +17,8 @@ from ztfpsf.errors import InputError
 
 @pytest.fixture
 def raw(tmp_path):
-    return write_raw(tmp_path, raw_name("o", 1, field=517), np.zeros((4, *SHAPE)))
+    primary = {"DARKCUR": 0.0}
+    return write_raw(tmp_path, raw_name("o", 1, field=517), np.zeros((4, *SHAPE)), primary=primary)
 
 
 def test_raw_frame_is_read(raw):
@@ -170,8 +172,10 @@ def change_card(path, card):
         ("ZNAXIS2 =                    0", "damaged|shape"),
         ("NAXIS1  =            100000000", r"not a complete FITS file \(\d+ of \d+ bytes"),
         ("ZVAL1   =                    0", "compressed in blocks of 0 pixels"),
+        ("ZVAL2   =                  -32", "compressed from pixels of -32 bytes"),
         ("PCOUNT  =                  nan", "damaged|not a complete|HDUs"),
         ("SIMPLE  =                    F", "damaged|not a FITS|HDUs"),
+        ("GAIN    =                   \x01", "damaged"),
         ("GAIN    =                  nan", "header keyword GAIN is 'nan'"),
     ],
 )
@@ -179,6 +183,14 @@ def test_cards_that_a_disk_fault_changed(raw, card, message):
     change_card(raw, card)
     with pytest.raises(InputError, match=message):
         read_all(raw)
+
+
+def test_infinite_cards_are_not_taken_over(raw):
+    change_card(raw, "DARKCUR =                1e400")
+    with open_raw(raw, SHAPE) as frame:
+        header = make_header(raw_cards(frame, 1), identity_cards(frame, 1))
+    assert "DARKCUR" not in header
+    assert header["EXPTIME"] == 30
 
 
 @pytest.mark.parametrize("compress", [fits.CompImageHDU, fits.ImageHDU])

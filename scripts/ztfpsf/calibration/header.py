@@ -6,6 +6,7 @@ IPAC's MAGZP and SATURATE belong to differently calibrated pixels and are not ta
 point is kept as IPACZP, for rough magnitudes.
 """
 
+import math
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from astropy.io import fits
 
 from ztfpsf.calibration.products import Cards
 from ztfpsf.calibration.raw import RawFrame
-from ztfpsf.cards import repair_cards, require_keyword
+from ztfpsf.cards import require_keyword
 from ztfpsf.focal_plane import quadrant_offset_px
 
 PIXEL_SCALE_DEG = 1.0126 / 3600.0
@@ -35,7 +36,6 @@ def raw_cards(frame: RawFrame, qid: int) -> Cards:
     """Keywords of the raw primary and quadrant headers that describe the exposure."""
     kept = {}
     for header in (frame.primary(), frame.header(qid)):
-        repair_cards(header)
         for card in header.cards:
             if not _STRUCTURE.fullmatch(card.keyword) and not _WCS.fullmatch(card.keyword):
                 kept[card.keyword] = (card.keyword, card.value, card.comment)
@@ -105,5 +105,7 @@ def make_header(*groups: Cards) -> fits.Header:
     header = fits.Header()
     for cards in groups:
         for keyword, value, comment in cards:
-            header[keyword] = (value, comment)
+            # A raw header's 1e400 is infinite, which no card can hold.
+            if not isinstance(value, float) or math.isfinite(value):
+                header[keyword] = (value, comment)
     return header

@@ -14,9 +14,9 @@ from astropy.io import fits
 
 from ztfpsf.calibration.identity import check_identity
 from ztfpsf.calibration.rice import RiceImage, open_rice
-from ztfpsf.cards import get_number, get_value, require_keyword
+from ztfpsf.cards import get_number, get_value, repair_cards, require_keyword
 from ztfpsf.errors import InputError
-from ztfpsf.fits_files import FETCH, damage_named, open_fits
+from ztfpsf.fits_files import FETCH, Checksum, damage_named, open_fits
 from ztfpsf.names import RawName, parse_raw
 
 QUADRANTS = (1, 2, 3, 4)
@@ -90,10 +90,17 @@ def open_raw(path: str | Path, shape: tuple[int, int] = QUADRANT_SHAPE) -> Itera
     has another shape or is another frame than its name says.
     """
     name = parse_raw(Path(path).name)
-    with open_fits(path) as hdus:
+    # Checksums, which only simulated frames have, are left out: that takes reading all bytes twice.
+    with open_fits(path, checksum=Checksum(names=["PRIMARY"])) as hdus:
         frame = RawFrame(str(path), name, hdus, shape, {})
         _check_structure(frame)
+        with damage_named(path):
+            for hdu in hdus[: 1 + len(QUADRANTS)]:
+                repair_cards(hdu.header)
         check_identity(name, hdus[0].header, str(path))
+        for qid in QUADRANTS:
+            _check_keyword(frame, qid, "AMP_ID", qid - 1)
+            _check_keyword(frame, qid, "CCD_ID", name.ccdid)
         # What had to be unpacked is in memory only.
         if hdus.filename() is None:
             yield frame
@@ -132,8 +139,6 @@ def _check_structure(frame: RawFrame) -> None:
                 f"{path}: quadrant {qid} has shape {image} and overscan {strip}; expected "
                 f"{frame.shape} and ({ny}, n): correct quadrant_shape or the file."
             )
-        _check_keyword(frame, qid, "AMP_ID", qid - 1)
-        _check_keyword(frame, qid, "CCD_ID", frame.name.ccdid)
 
 
 def _check_keyword(frame: RawFrame, qid: int, key: str, expected: int) -> None:

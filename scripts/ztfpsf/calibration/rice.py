@@ -22,6 +22,7 @@ except ImportError:
 _DITHERS = {"NO_DITHER": None, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
 _COLUMNS = {"COMPRESSED_DATA", "ZSCALE", "ZZERO"}
 _BYTES_PER_PIXEL = 4
+_BYTES = (1, 2, 4, 8)  # per pixel, of any image
 _BLOCK_SIZES = (32, 16)  # pixels; the default of the FITS standard first
 
 
@@ -115,12 +116,18 @@ def open_rice(table: fits.BinTableHDU, descriptor: int) -> RiceImage | None:
 
 
 def _options(header: fits.Header) -> dict[str, int]:
-    """Options of the compression. With a block of 0 pixels the decoder would not end."""
+    """Options of the compression.
+
+    Raises OSError for those that FITS does not have: the compiled decoder trusts them, does not end
+    with blocks of 0 pixels, and crashes with pixels of -32 bytes.
+    """
     options = {
         header[f"ZNAME{i}"]: header[f"ZVAL{i}"] for i in range(1, 9) if f"ZNAME{i}" in header
     }
     if options.get("BLOCKSIZE", _BLOCK_SIZES[0]) not in _BLOCK_SIZES:
         raise OSError(f"compressed in blocks of {options['BLOCKSIZE']} pixels")
+    if options.get("BYTEPIX", _BYTES_PER_PIXEL) not in _BYTES:
+        raise OSError(f"compressed from pixels of {options['BYTEPIX']} bytes")
     return options
 
 
