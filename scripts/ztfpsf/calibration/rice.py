@@ -59,8 +59,8 @@ class RiceImage(NamedTuple):
         ]
         numbers = np.frombuffer(b"".join(unpacked), np.int32).reshape(-1, self.n_columns)
         pixels = self._scale(numbers, first)
-        if self.blank is not None:
-            pixels[numbers == self.blank] = np.nan
+        if self.blank is not None and (missing := numbers == self.blank).any():
+            pixels[missing] = np.nan
         return pixels
 
     def _scale(self, numbers: np.ndarray, first: int) -> np.ndarray:
