@@ -169,6 +169,10 @@ def test_readme_has_the_table_of_all_keys() -> None:
             "'images' is the URL 'https://example.org/images.csv'; fetch it, and give the path",
         ),
         ({"catalogue": {"kind": "table", "path": "s3://a/b"}}, "'catalogue.path' is the URL "),
+        (
+            {"simulate_raw": {"n_biases": 20200230}},
+            "'simulate_raw.n_biases' is 20200230; it must be",
+        ),
     ],
 )
 def test_mistake_is_one_sentence(

@@ -89,3 +89,17 @@ def test_products_of_ipac(tmp_path: Path) -> None:
     simulated = [f"{folder}/{CCD}_q4_sciimg.fits", f"{folder}/{EXPOSURE}_c14_o_q4_sciimg.fits"]
     found = inputs.find_ipac_products(str(tmp_path), CCD, simulated)
     assert found == sorted([*(f"{folder}/{name}" for name in names[:2]), simulated[0]])
+
+
+def test_largest_simulated_night_keeps_its_order() -> None:
+    """Bias frames, flats and exposures follow one another within the day."""
+    schema = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
+    properties = schema["properties"]["simulate_raw"]["properties"]
+    block = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["simulate_raw"]
+    block["leds"] = properties["leds"]["items"]["enum"]
+    names = ("n_biases", "n_flats_per_led", "n_exposures")
+    block |= {name: properties[name]["maximum"] for name in names}
+    raw = [Path(path).name for path in inputs.list_simulated(block)["raw"]]
+    assert raw == sorted(raw, key=lambda name: name.split("_")[1])
+    assert len({name.split("_")[1] for name in raw}) == len(raw)
+    assert len(inputs.list_frames({"frames": "simulate_raw"}, raw, ROOT).science) == 1200
