@@ -16,7 +16,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo report test coverage test-cluster test-report lint format docs lock bench bench-scale bench-calibration clean
+.PHONY: help env demo report test coverage test-cluster test-report lint format docs pictures lock bench bench-scale bench-calibration clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ format: $(STAMP) ## format all code
 
 docs: $(STAMP) ## write the table of config/README.md from config/schema.yaml
 	$(BIN)/python config/describe.py
+
+pictures: $(STAMP) ## copy the two pictures of the README from the results of the demo
+	$(BIN)/python docs/pictures.py
 
 lock: ## pin the packages of pyproject.toml and envs/*.in anew (UPGRADE=--upgrade: the newest)
 	tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \

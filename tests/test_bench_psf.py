@@ -95,10 +95,10 @@ def test_table_goes_between_the_marks(tmp_path) -> None:
     rows = {"a": {"core_chi2": [12.3, 3.456, 1, 1], "seconds": 1.234, "cold_s": 12.3}}
     table = make_table(rows)
     assert table.splitlines()[2] == "| a | 12.3 | 3.46 | 1.00 | 1.00 | 1.23 (12) |"
-    readme = tmp_path / "README.md"
+    document = tmp_path / "numbers.md"
     begin, end = "<!-- figures: make b -->\n", "<!-- end of figures -->\n"
     other = f"<!-- figures: make a -->\nkept\n{end}"
-    readme.write_text(f"{other}before\n{begin}old\n{end}after\n")
+    document.write_text(f"{other}before\n{begin}old\n{end}after\n")
     for _ in range(2):
-        replace_part(readme, "make b", table)
-        assert readme.read_text() == f"{other}before\n{begin}\n{table}\n{end}after\n"
+        replace_part(document, "make b", table)
+        assert document.read_text() == f"{other}before\n{begin}\n{table}\n{end}after\n"

@@ -1,12 +1,17 @@
 """The documents: links lead somewhere, commands exist, examples run."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+import numpy as np
 import pytest
 import yaml
+from matplotlib import colormaps
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -14,7 +19,11 @@ DOCUMENTS = sorted(
     for pattern in ("*.md", "docs/*.md", "config/*.md", "profiles/**/*.md", "scripts/**/*.md")
     for path in ROOT.glob(pattern)
 )
+NOTEBOOK = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
 TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in DOCUMENTS}
+TEXTS["docs/tutorial.ipynb"] = "\n".join(
+    cell["source"] for cell in NOTEBOOK.cells if cell["cell_type"] == "markdown"
+)
 ALL = "\n".join(TEXTS.values())
 
 
@@ -40,6 +49,49 @@ def code_blocks(language: str, text: str) -> list[str]:
 def test_documents_are_found() -> None:
     assert {"README.md", "CHANGELOG.md", "config/README.md", "docs/mathematics.md"} <= set(TEXTS)
     assert sum(map(len, map(links, TEXTS.values()))) > 10
+
+
+def test_front_page_is_short_and_leads_to_every_text() -> None:
+    readme = TEXTS["README.md"]
+    assert len(readme.splitlines()) <= 180
+    texts = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.[mi]*")}
+    assert texts | {"config/README.md", "CONTRIBUTING.md"} <= set(links(readme))
+
+
+def test_pictures_of_the_front_page_are_small() -> None:
+    pictures = [link for link in links(TEXTS["README.md"]) if link.endswith(".png")]
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size < 150_000, "run `make pictures`"
+
+
+def test_figures_of_the_front_page_are_those_of_the_numbers() -> None:
+    figures = re.findall(
+        r"`?(\w+)`? (?:leaves )?([\d.]+), ([\d.]+), ([\d.]+)\s+and\s+([\d.]+) times",
+        TEXTS["README.md"],
+    )
+    assert [name for name, *_ in figures] == ["moffat_grid", "Moffat"]
+    for row in figures:
+        assert f"\n| {' | '.join(row)} |\n" in TEXTS["docs/numbers.md"]
+
+
+def test_picture_keeps_its_colours(tmp_path: Path) -> None:
+    bars = np.concatenate([colormaps[name](np.arange(256))[None] for name in ("viridis", "RdBu_r")])
+    pixels = np.repeat(np.round(255 * bars[..., :3]).astype(np.uint8), 20, axis=0)
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    copy = runpy.run_path(str(ROOT / "docs" / "pictures.py"))["copy_picture"]
+    copy(tmp_path / "large.png", tmp_path / "small.png")
+    with Image.open(tmp_path / "small.png") as picture:
+        assert picture.mode == "P"
+        changed = np.asarray(picture.convert("RGB"), int) - pixels
+    assert np.abs(changed).max() < 20
+
+
+def test_notebook_holds_no_results() -> None:
+    nbformat.validate(NOTEBOOK)
+    cells = [cell for cell in NOTEBOOK.cells if cell["cell_type"] == "code"]
+    assert len(cells) > 5
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -85,13 +137,13 @@ def test_make_targets_exist() -> None:
 
 
 def test_options_of_list_images_exist() -> None:
-    (command,) = re.findall(r"^python scripts/list_images.py .*$", ALL, re.M)
+    commands = re.findall(r"python scripts/list_images.py [^`\n]*", ALL)
     script = ROOT / "scripts" / "list_images.py"
     help_text = subprocess.run(
         [sys.executable, script, "--help"], capture_output=True, text=True, check=True
     ).stdout
-    options = re.findall(r"--\w+", command)
-    assert options
+    options = {option for command in commands for option in re.findall(r"--\w+", command)}
+    assert len(options) > 2
     assert all(option in help_text for option in options)
 
 

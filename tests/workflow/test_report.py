@@ -1,19 +1,40 @@
 """The page about a run in which images failed, and its tables."""
 
+import json
 import os
 import re
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 from browser import browser, missing_programs
 from matplotlib.figure import Figure
+from nbclient import NotebookClient
 from small_run import BLANK, GOOD, LOST, SATURATED, TRUNCATED, options
 from workflow_copy import ROOT, Run, Workflow
+from ztfpsf.photometry.tables import BITS
 from ztfpsf.psf.models import get_model, list_models
+from ztfpsf.stamps import STAR_COLUMNS
 
 PAGE = "results/report.html"
 FIT = f"fit_psf/gaussian/gauss_newton/{GOOD}"
+PRODUCTS = (ROOT / "docs" / "products.md").read_text()
+FITTED = "fit_psf/<model>/<optimiser>/*"
+MEASURED = "measure_photometry/<model>/<optimiser>/*"
+VALIDATED = "validate_psf/<model>/<optimiser>/*"
+TABLES = (
+    "select_stars/*_stars.parquet",
+    f"{FITTED}_history.parquet",
+    f"{MEASURED}_photometry.parquet",
+    f"{MEASURED}_images.parquet",
+    f"{VALIDATED}_images.parquet",
+    f"{VALIDATED}_stars.parquet",
+    f"{VALIDATED}_rho.parquet",
+    "summarise_run/images.parquet",
+    "summarise_run/fits.parquet",
+    "index.parquet",
+)
 PICTURES = {"loss", "psf", "residuals", "chi2", "star", "validation", "photometry", "focal plane"}
 # Opens a category from the menu, and counts what is listed: its entries, or its folders.
 LIST = """
@@ -135,38 +156,56 @@ def test_page_loads_and_shows_every_picture(reported: Workflow, tmp_path: Path) 
 
 
 def documented(product: str) -> set[str]:
-    """Columns that the README's paragraph on a product names."""
-    text = (ROOT / "README.md").read_text()
-    (paragraph,) = re.findall(rf"Columns of `{re.escape(product)}`:? (.*?)\n\n", text, re.S)
-    return set(re.findall(r"`(\w+)`", paragraph))
+    """Columns that docs/products.md lists of a product."""
+    (section,) = re.findall(rf"### `{re.escape(product)}`\n(.*?)(?=\n###|\Z)", PRODUCTS, re.S)
+    (table,) = re.findall(r"\| column \|.*?\n((?:\|.*\n?)+)", section)
+    return {
+        name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])
+    }
 
 
-@pytest.mark.parametrize("product", ["summarise_run/images.parquet", "index.parquet"])
+def general(name: str) -> str:
+    """A column as the document writes it: <d> for a diameter, <bin> for a bin of magnitudes."""
+    return re.sub(r"_\d+px", "_<d>px", re.sub(r"\d+_\d+mag", "<bin>mag", name))
+
+
+def columns(table: pd.DataFrame) -> set[str]:
+    """Without the errors, which follow a rule."""
+    return {general(name) for name in table.columns if "_error" not in name}
+
+
+@pytest.mark.parametrize("product", TABLES)
 def test_columns_are_documented(reported: Workflow, product: str) -> None:
-    assert set(read(reported, product)) == documented(product) - {"ok"}
+    folder = product.replace("<model>/<optimiser>", "gaussian/gauss_newton")
+    assert columns(read(reported, folder.replace("*", GOOD))) == documented(product)
+
+
+def test_columns_of_stamps_are_documented() -> None:
+    assert documented("cut_stamps/*_stamps.fits") == set(STAR_COLUMNS)
 
 
 def test_columns_of_a_fit_are_documented(reported: Workflow) -> None:
-    """Without the errors, which the text names by examples."""
-    statuses = {"ok", "outlier", "too_few_pixels", "moffat_grid"}
-    shapes = {name for model in list_models() for name in get_model(model).Description._fields}
+    """Of every model, of which this run has made one."""
+    models = [get_model(model) for model in list_models()]
+    described = {name for model in models for name in model.Description._fields}
     stars, images = (
-        {name for name in read(reported, f"{FIT}_{table}.parquet") if "_error" not in name}
-        for table in ("stars", "images")
+        columns(read(reported, f"{FIT}_{table}.parquet")) for table in ("stars", "images")
     )
-    named = {name for name in documented("*_stars.parquet") - statuses if "_error" not in name}
-    assert named == stars | shapes
+    assert documented(f"{FITTED}_stars.parquet") == stars | described
     of_grid = {"grid_degree", "grid_spacing_px", "grid_radius_px", "n_effective", "bic_above_best"}
-    assert documented("*_images.parquet") - {"ok"} == (images - shapes) | of_grid
+    assert documented(f"{FITTED}_images.parquet") == (images - described) | of_grid
 
 
-def test_example_of_the_readme_runs(
+def test_flags_of_the_photometry_are_documented() -> None:
+    named = re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", PRODUCTS, re.M)
+    assert {name: int(bit) for bit, name in named} == BITS
+
+
+def test_example_of_several_nights_runs(
     reported: Workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On two nights, each in a directory of its own."""
-    (code,) = re.findall(
-        r"```python\n(import pandas.*?)```", (ROOT / "README.md").read_text(), re.S
-    )
+    (code,) = re.findall(r"```python\n(import pandas.*?)```", PRODUCTS, re.S)
     nights = re.findall(r'"(20\d{6})"', code)
     assert len(nights) == 2
     for night in nights:
@@ -174,8 +213,33 @@ def test_example_of_the_readme_runs(
         os.symlink(reported.directory / "results", tmp_path / night / "results")
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "products.md", "exec"), names)
     assert isinstance(names["figure"], Figure)
     assert names["figure"].axes[0].images[0].get_array().max() > 0.01
     assert list(names["comparison"].index.names) == ["night", "filtercode"]
     assert names["comparison"]["seeing_arcsec"].iloc[0] > 1
+
+
+def test_tutorial_runs(reported: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this run, whose stars are Gaussians of sigma 0.9 px."""
+    notebook = nbformat.read(ROOT / "docs/tutorial.ipynb", as_version=4)
+    sources = "".join(cell["source"] for cell in notebook.cells)
+    assert sources.count('Path("..")') == 1
+    for cell in notebook.cells:
+        cell["source"] = cell["source"].replace('Path("..")', f"Path({str(reported.directory)!r})")
+    last = "print(json.dumps([description['fwhm_px'][0], np.median(core_chi2), len(rows)]))"
+    notebook.cells.append(nbformat.v4.new_code_cell(f"import json\n{last}"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))
+    # An editor starts it in its own folder.
+    path = {"metadata": {"path": ROOT / "docs"}}
+    done = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=path).execute()
+    fwhm_px, core_chi2, n_bins = json.loads(done.cells[-1]["outputs"][0]["text"])
+    assert fwhm_px == pytest.approx(0.9 * 2.3548, rel=0.01)
+    assert core_chi2 == pytest.approx(1.0, abs=0.2)
+    assert n_bins > 2
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+    # No warning to be puzzled by.
+    assert not [
+        one for one in outputs if one["output_type"] == "stream" and one["name"] == "stderr"
+    ]

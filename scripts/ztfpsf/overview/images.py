@@ -66,7 +66,7 @@ def make_image_table(
 
     `steps`: the rules in their order, from select_stars to validate_psf, before them
     calibrate_science for raw frames; `psf`: pattern of the PSF files. What is not known is NaN or
-    "". See the README for the columns.
+    "". See docs/products.md for the columns.
     """
     # The images of a unit follow each other: few files are in use at a time.
     records_of = lru_cache(maxsize=16)(tell_damage(read_records))

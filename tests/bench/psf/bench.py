@@ -2,8 +2,8 @@
 
 Each code runs in a process of its own, one after the other; its fit alone is timed. All are judged
 by judge.py. About 15 min on two idle cores, most of them Piff's, and 6 GB of memory. Figures are
-kept, so that a run of some sets or codes replaces their rows only; the README is written when no
-row is missing.
+kept, so that a run of some sets or codes replaces their rows only; docs/numbers.md is written when
+no row is missing.
 
     python tests/bench/psf/bench.py .venv-bench-psf/bin/python results/bench_psf [--sets S ...]
         [--codes C ...]
@@ -167,7 +167,7 @@ def main() -> None:
     print(text)
     (folder / "psf.md").write_text(text)
     if is_complete:
-        replace_part(ROOT / "README.md", "make bench", text)
+        replace_part(ROOT / "docs" / "numbers.md", "make bench", text)
     if failures:
         sys.exit("\n".join(f"Error: {error}" for error in failures))
 

@@ -1,4 +1,4 @@
-"""The figures of all codes as tables, and the part of the README that shows them."""
+"""The figures of all codes as tables, and the part of a document that shows them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,11 +60,13 @@ def make_table(rows: Mapping[str, Mapping]) -> str:
     return markdown([REAL_HEAD, *body])
 
 
-def replace_part(readme: Path, command: str, text: str) -> None:
-    """Put the text between the README's markers of a command."""
+def replace_part(document: Path, command: str, text: str) -> None:
+    """Put the text between the document's markers of a command."""
     opening, closing = f"<!-- figures: {command} -->\n", "<!-- end of figures -->\n"
-    before, begin, rest = readme.read_text().partition(opening)
+    before, begin, rest = document.read_text().partition(opening)
     _, end, after = rest.partition(closing)
     if not (begin and end):
-        raise SystemExit(f"Error: {readme} lacks {opening.strip()} and {closing.strip()} after it.")
-    readme.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")
+        raise SystemExit(
+            f"Error: {document} lacks {opening.strip()} and {closing.strip()} after it."
+        )
+    document.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")

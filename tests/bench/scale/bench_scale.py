@@ -112,7 +112,7 @@ def main() -> None:
         ]
     )
     print(text)
-    replace_part(ROOT / "README.md", "make bench-scale", text)
+    replace_part(ROOT / "docs" / "numbers.md", "make bench-scale", text)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def survey_cost(n_images: float, rates: Rates, jobs_per_exposure: int) -> Cost:
 
 
 def spans() -> dict[str, int]:
-    """Numbers of images that the README speaks of."""
+    """Numbers of images that docs/numbers.md speaks of."""
     night = QUADRANTS * EXPOSURES_PER_NIGHT
     return {
         "a night": night,
