@@ -18,7 +18,7 @@ from quadrants import (
 from scipy.spatial import cKDTree
 from ztfpsf.errors import InputError
 from ztfpsf.stars import detection
-from ztfpsf.stars.locus import find_shape_outliers, fit_locus
+from ztfpsf.stars.locus import find_size_outliers, fit_locus
 from ztfpsf.stars.measurement import find_centroids, find_typical_radius, measure
 from ztfpsf.stars.selection import (
     COLUMNS,
@@ -119,7 +119,7 @@ def test_locus_follows_the_field_and_finds_outliers():
     size[:60] *= rng.uniform(1.4, 3, 60)  # galaxies
     size[60:70] *= 0.5  # cosmic rays
     np.testing.assert_allclose(fit_locus(x, y, size, snr), truth, rtol=0.02)
-    outlier = find_shape_outliers(x, y, size, snr)
+    outlier = find_size_outliers(x, y, size, snr)
     assert outlier[:70].all()
     assert outlier[70:].mean() < 0.01
 
@@ -128,12 +128,12 @@ def test_locus_follows_the_field_and_finds_outliers():
 def test_locus_of_few_stars_is_their_median(n):
     size = np.linspace(1, 1.05, n)
     xy = np.arange(n, dtype=float)
-    assert not find_shape_outliers(xy, xy, size, np.full(n, 500.0)).any()
+    assert not find_size_outliers(xy, xy, size, np.full(n, 500.0)).any()
 
 
 def test_unmeasured_size_is_an_outlier():
     size = np.array([1.0, 1, 1, np.nan])
-    assert find_shape_outliers(size, size, size, np.ones(4)).tolist() == [False] * 3 + [True]
+    assert find_size_outliers(size, size, size, np.ones(4)).tolist() == [False] * 3 + [True]
 
 
 # --- the tests of the selection ---
@@ -163,7 +163,7 @@ def draw_special_scene():
         "mask": (305.2, 265.0),
         "saturated": (385.0, 265.3),
         "neighbour": (225.3, 185.1),
-        "shape": (145.2, 185.0),
+        "size": (145.2, 185.0),
         "masked outside of the core": (145.0, 345.4),
     }
     spots = np.array(list(special.values()))
@@ -173,7 +173,7 @@ def draw_special_scene():
         draw_source(data, *star)
     for name, (x, y) in special.items():
         mag = SPECIAL_MAG.get(name, 16.0)
-        draw_source(data, x, y, to_flux(mag), SIGMA_PX * (1.6 if name == "shape" else 1))
+        draw_source(data, x, y, to_flux(mag), SIGMA_PX * (1.6 if name == "size" else 1))
     draw_source(data, 229.3, 185.1, to_flux(16.5))  # 4 px from the neighbour
     mask = np.zeros(data.shape, np.int16)
     mask[267, 306] = 1 << 4

@@ -1,7 +1,7 @@
 """A PSF as PSFEx writes it (Bertin 2011, ASP Conf. Ser. 442, 435): images times a field polynomial.
 
 A file of PSFEx holds PSF images, one for each monomial of the position; GalSim's
-`galsim.des.DES_PSFEx` and SExtractor read it. Of our PSFs the shape, not the image, is a
+`galsim.des.DES_PSFEx` and SExtractor read it. Of our PSFs the profile, not the image, is a
 polynomial of the position: the images here are least-squares fits to ours all over the field, and
 by how much they miss them is part of the result.
 """

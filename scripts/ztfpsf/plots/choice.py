@@ -22,7 +22,7 @@ def name_drawn(fit_settings: Mapping[str, Any]) -> str:
     """What is drawn, where it is not what was fitted."""
     if fit_settings.get("strategy") != "per_star":
         return ""
-    return " (PSF of the image, not each star's own shape)"
+    return " (PSF of the image, not each star's own)"
 
 
 def typical(stars: pd.DataFrame, n: int) -> pd.DataFrame:

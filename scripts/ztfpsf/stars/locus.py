@@ -13,7 +13,7 @@ MIN_STARS_BY_DEGREE = {2: 60, 1: 20}
 N_CLIPS = 5
 
 
-def find_shape_outliers(
+def find_size_outliers(
     x: np.ndarray, y: np.ndarray, half_light_radius: np.ndarray, snr: np.ndarray
 ) -> np.ndarray:
     """Sources (n,) that are larger (galaxies, blends) or smaller (cosmic rays) than the stars."""

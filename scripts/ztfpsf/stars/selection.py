@@ -11,7 +11,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.quality import PIXEL_ARCSEC
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.isolation import HALF_LIGHT_TO_GAMMA, find_neighbour_light
-from ztfpsf.stars.locus import find_shape_outliers
+from ztfpsf.stars.locus import find_size_outliers
 from ztfpsf.stars.measurement import (
     find_centroids,
     find_typical_radius,
@@ -29,7 +29,7 @@ REASONS = (
     "bright",
     "neighbour",
     "position",
-    "shape",
+    "size",
     "surplus",
 )
 COLUMNS = (
@@ -125,8 +125,8 @@ def select(
     light[left] = _measure_neighbours(sources, np.flatnonzero(in_view)[left], radius, criteria)
     reject("neighbour", light > criteria.max_neighbour_light)
     left = reject("position", ~found)
-    is_outlier = find_shape_outliers(x[left], y[left], sizes[left], snr[left])
-    reason[left[is_outlier]] = "shape"
+    is_outlier = find_size_outliers(x[left], y[left], sizes[left], snr[left])
+    reason[left[is_outlier]] = "size"
     reject("surplus", _find_surplus(reason == "", light, snr, criteria.max_stars))
 
     kept = reason == ""
