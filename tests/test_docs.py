@@ -87,6 +87,14 @@ def test_picture_keeps_its_colours(tmp_path: Path) -> None:
     assert np.abs(changed).max() < 20
 
 
+def test_pictures_of_the_report_are_listed() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (Run|Stars|PSF|Calibration) \|", ALL, re.M)
+    captions = {path.stem for path in (ROOT / "rules" / "captions").glob("*.rst")}
+    assert sorted(name for name, _ in rows) == sorted(captions - {"page"})
+    rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    assert dict(re.findall(r'captions/(\w+)\.rst",\s+category="(\w+)"', rules)).items() <= set(rows)
+
+
 def test_notebook_holds_no_results() -> None:
     nbformat.validate(NOTEBOOK)
     cells = [cell for cell in NOTEBOOK.cells if cell["cell_type"] == "code"]
