@@ -136,6 +136,15 @@ def test_named_modules_exist() -> None:
         assert stem.is_dir() or stem.with_suffix(".py").exists() or is_function, name
 
 
+def test_words_are_those_of_the_code() -> None:
+    folders = (("scripts", "*.py"), ("config", "*.yaml"))
+    sources = [path for folder, kind in folders for path in (ROOT / folder).rglob(kind)]
+    code = set(re.findall(r"\w+", "\n".join(path.read_text() for path in sources)))
+    words = {word for word in re.findall(r"`(\w+)`", TEXTS["docs/words.md"]) if word[0] != "_"}
+    assert len(words) > 20
+    assert words <= code
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
     commands = re.findall(r"(?:`|^)make((?: [a-z-]+)+)", ALL, re.M)
