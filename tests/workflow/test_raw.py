@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from astropy.io import fits
+from astropy.time import Time
 from workflow_copy import Run, Workflow
 from ztfpsf.calibration.binned import read_binned
 from ztfpsf.calibration.products import open_master
@@ -212,6 +213,14 @@ BAD = {
 }
 
 
+def rename(header: fits.Header, exposure: str) -> None:
+    """Give the header the time and the filter of an exposure's name."""
+    day, fraction = exposure.split("_")[1][:8], exposure.split("_")[1][8:]
+    header["OBSMJD"] = Time(f"{day[:4]}-{day[4:6]}-{day[6:]}").mjd + int(fraction) / 1e6
+    header["OBSJD"] = header["OBSMJD"] + 2_400_000.5
+    header["FILTER"] = f"ZTF_{exposure[-1]}"
+
+
 def copy_headers(root: Path, exposure: str) -> None:
     """Give an exposure the headers of IPAC that the simulated one has."""
     for path in list(root.rglob(f"{CCD}_q*")):
@@ -235,6 +244,7 @@ def disturbed(done) -> tuple[Workflow, Run]:
     for exposure, disturb, _ in BAD.values():
         path = workflow.directory / f"{exposure}_c13_o.fits.fz"
         with fits.open(source) as hdus:
+            rename(hdus[0].header, exposure)
             disturb(hdus)
             hdus.writeto(path)
         paths.append(str(path))
