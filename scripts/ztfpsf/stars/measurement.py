@@ -18,7 +18,7 @@ N_BRIGHTEST = 500
 # Six times that of ZTF's worst seeing, a FWHM of 5.5 px. Where a mask leaves no sky between sources
 # the radius grows with its aperture, and the time with the square of both.
 MAX_RADIUS_PX = 16.0
-FWHM_TO_SIGMA = 1 / 2.3548  # of a Gaussian
+SIGMAS_IN_FWHM = 2.3548  # of a Gaussian
 
 
 class Measurement(NamedTuple):
@@ -100,7 +100,7 @@ def find_centroids(
 
     Where the iteration fails or leaves by more than MAX_SHIFT_PX, (x, y) comes back unchanged.
     """
-    sigma = 2 * typical_radius_px * FWHM_TO_SIGMA  # the half-light diameter is about the FWHM
+    sigma = 2 * typical_radius_px / SIGMAS_IN_FWHM  # the half-light diameter is about the FWHM
     x_new, y_new, flag = sep.winpos(sky.subtracted, x, y, sigma, mask=image.bad)
     converged = (flag == 0) & (np.hypot(x_new - x, y_new - y) <= MAX_SHIFT_PX)
     return np.where(converged, x_new, x), np.where(converged, y_new, y), converged
