@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 import pandas as pd
-from ztfpsf.io import make_provenance, write_json, write_text
+from ztfpsf.io import make_provenance, read_table, write_json, write_text
 from ztfpsf.jobs import job
 from ztfpsf.psf import load_psf
 from ztfpsf.simulation.comparison import (
@@ -16,7 +16,7 @@ from ztfpsf.simulation.comparison import (
     match_stars,
 )
 from ztfpsf.simulation.report import report
-from ztfpsf.simulation.truth import read_true_psf
+from ztfpsf.simulation.truth import RULE, read_true_psf
 
 logger = logging.getLogger("ztfpsf")
 
@@ -42,7 +42,7 @@ def compare_truth(
     The lists run parallel to `images`. Pixels and PSF are compared image by image, the stars of
     all images together.
     """
-    fitted = pd.read_parquet(path_to_stars)
+    fitted = read_table(path_to_stars, "fit_psf", ["image"])
     planes = zip(
         paths_to_sciimg, paths_to_varimg, paths_to_mskimg, paths_to_true_image, strict=True
     )
@@ -51,7 +51,7 @@ def compare_truth(
         images, planes, paths_to_true_stars, paths_to_true_psf, strict=True
     ):
         pixels[image], shape = compare_image(*paths)
-        true = pd.read_parquet(path_to_true_stars)
+        true = read_table(path_to_true_stars, RULE)
         stars.append(match_stars(fitted[fitted["image"] == image], true))
         psf[image] = compare_psf(
             load_psf(path_to_psf, image).stamp,

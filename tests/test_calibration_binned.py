@@ -81,5 +81,5 @@ def test_difference_is_that_of_the_same_quadrants(tmp_path: Path) -> None:
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="make it with bin_masters"):
+    with pytest.raises(InputError, match="make it again with the rule bin_masters"):
         read_binned(write_master(tmp_path / "master.fits", 1.0))

@@ -12,6 +12,7 @@ from astropy.io import fits
 from fit_psf import fit_psf
 from problems import FWHM_PX, draw_truth
 from units import IMAGES, make_unit
+from ztfpsf import io
 from ztfpsf.errors import InputError
 from ztfpsf.io import read_provenance
 from ztfpsf.psf import load_psf
@@ -115,10 +116,25 @@ def test_load_psf_says_what_is_wrong(products, tmp_path) -> None:
         load_psf(paths["path_to_psf"])
     with pytest.raises(InputError, match="choose the image"):
         load_psf(paths["path_to_psf"], IMAGES[2])
-    with pytest.raises(InputError, match=r"none\.fits: not a PSF file"):
+    with pytest.raises(InputError, match="no such file; make it with the rule fit_psf"):
         load_psf(tmp_path / "none.fits")
     with pytest.raises(InputError, match="odd number of pixels"):
         load_psf(paths["path_to_psf"], IMAGES[0]).stamp(10, 10, 24)
+
+
+@pytest.mark.parametrize("percent", [0, 50, 95, 99])
+def test_psf_file_that_is_cut_off(products, tmp_path, percent: int) -> None:
+    whole = Path(products[2]["path_to_psf"]).read_bytes()
+    path = tmp_path / "psf.fits"
+    path.write_bytes(whole[: len(whole) * percent // 100])
+    with pytest.raises(InputError, match="delete it and make it again with the rule fit_psf"):
+        load_psf(path, IMAGES[0])
+
+
+def test_psf_file_of_another_version(products, monkeypatch) -> None:
+    monkeypatch.setattr(io, "FORMAT", io.FORMAT + 1)
+    with pytest.raises(InputError, match=f"has format {io.FORMAT - 1}, expected {io.FORMAT}"):
+        load_psf(products[2]["path_to_psf"], IMAGES[0])
 
 
 def test_provenance(products) -> None:

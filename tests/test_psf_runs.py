@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from units import make_unit
+from units import IMAGES, make_unit
 from ztfpsf.errors import InputError
 from ztfpsf.psf.device import is_gpu
 from ztfpsf.psf.inputs.settings import FitSettings
@@ -81,6 +81,26 @@ def test_progress_tells_images_stars_and_time_left(request_, caplog) -> None:
     assert lines[-1].startswith("3 of 3 images, 61 stars, ")
     assert lines[-1].endswith(", 0 s left")
     assert "24 stars fitted" in caplog.text
+
+
+def test_an_error_nobody_foresaw_fails_its_image_alone(request_, monkeypatch) -> None:
+    file = open_stamps(request_.path_to_stamps)
+    whole, tabulate = runs.fit_all(request_, file, None, 1), runs._tabulate
+
+    def fail_first(part, stamps, *rest):
+        return 1 / 0 if stamps.image == IMAGES[0] else tabulate(part, stamps, *rest)
+
+    monkeypatch.setattr(runs, "_tabulate", fail_first)
+    monkeypatch.setattr(runs, "largest_chunk", lambda *_: 4)
+    (pair,) = {plan for plan in chunks.plan_chunks(file, request_, 1, 4) if len(plan.images) > 1}
+    outcomes = runs.fit_chunk(request_, pair, 1)
+    assert list(outcomes) == list(pair.images) == IMAGES[:2]
+    assert str(outcomes[IMAGES[0]]).startswith(
+        f"{IMAGES[0]}: an error that ztfpsf does not expect (ZeroDivisionError: division by zero)"
+    )
+    assert outcomes[IMAGES[1]].psf.coefficients == pytest.approx(
+        whole[IMAGES[1]].psf.coefficients, rel=1e-9
+    )
 
 
 def test_other_processes_find_the_same(request_) -> None:

@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from pure_moffat import PURE_MOFFAT
 from ztfpsf.errors import InputError
-from ztfpsf.io import make_provenance
+from ztfpsf.io import make_provenance, write_fits, write_table
 from ztfpsf.simulation.comparison import compare_pixels, compare_psf, compare_stars, match_stars
 from ztfpsf.simulation.psf import TruePsf, quadrant_field, true_psf
 from ztfpsf.simulation.scene import SceneSettings, simulate_quadrant, write_quadrant
@@ -116,10 +116,11 @@ def test_adapter_reports_a_perfect_product(tmp_path, monkeypatch):
     fits.PrimaryHDU(variance).writeto(paths["varimg"])
     planes = {"NOISELESS": quadrant.noiseless, "AFFECTED": quadrant.mask}
     hdus = [fits.ImageHDU(data, name=name) for name, data in planes.items()]
-    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(paths["image"])
+    write_fits(fits.HDUList([fits.PrimaryHDU(), *hdus]), paths["image"], provenance)
     write_true_psf(quadrant.psf, NX, NY, paths["psf"], provenance)
     errors = {"x_error_px": 0.01, "y_error_px": 0.01, "flux_error_adu": 10.0}
-    quadrant.stars.assign(image=image, status="ok", **errors).to_parquet(stars["fitted"])
+    fitted = quadrant.stars.assign(image=image, status="ok", **errors)
+    write_table(fitted, stars["fitted"], provenance)
     monkeypatch.setattr(compare_truth, "load_psf", lambda path, image: quadrant.psf)
     compare_truth.compare_truth(
         unit=image,

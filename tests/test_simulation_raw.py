@@ -168,7 +168,7 @@ def test_true_psf_is_read_back(night):
         assert psf.field(NX - 1, NY - 1) == pytest.approx((1 / NX / 2, 1 / NY / 2))
     with pytest.raises(InputError, match="no such file"):
         read_true_psf(night / "none.fits")
-    with pytest.raises(InputError, match="not the true PSF"):
+    with pytest.raises(InputError, match="'TRUEPSF' not found"):
         read_true_psf(night / name.path("sciimg.fits"))
 
 

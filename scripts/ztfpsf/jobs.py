@@ -21,12 +21,12 @@ Row = TypeVar("Row")
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 # What the log says before and after the work on each image; a job that was killed says no more.
-_BEGINS, _DONE = "begins ", "no image in work"
+_BEGINS, _ENDS = "begins ", "ends "
 _ENTRY = re.compile(r"[\d :,-]+ (?P<level>[A-Z]+) (?P<message>.*)")
 _CRASH = re.compile(r"Fatal Python error: (?P<what>.*)")
 
 
-class _UnexpectedError(InputError):
+class UnexpectedError(InputError):
     """The sentence about an exception that nobody foresaw, which is its cause."""
 
 
@@ -89,14 +89,25 @@ def _one_sentence(what: str) -> Iterator[None]:
     except Exception as error:
         kind, lines = type(error).__name__, str(error).splitlines()
         said = f"{kind}: {lines[0].rstrip('.')}" if lines else kind
-        raise _UnexpectedError(
+        raise UnexpectedError(
             f"{what}{': ' if what else ''}an error that ztfpsf does not expect ({said}); its log "
             "has the traceback: please report it."
         ) from error
 
 
+@contextmanager
+def in_work(images: str) -> Iterator[None]:
+    """Any error of the work on some images is an InputError; the log tells what was in work."""
+    logger.debug("%s%s", _BEGINS, images)
+    try:
+        with _one_sentence(images):
+            yield
+    finally:
+        logger.debug("%s%s", _ENDS, images)
+
+
 def _cause(error: InputError) -> BaseException | None:
-    return error.__cause__ if isinstance(error, _UnexpectedError) else None
+    return error.__cause__ if isinstance(error, UnexpectedError) else None
 
 
 def read_error(path_to_log: str | Path) -> str:
@@ -106,10 +117,11 @@ def read_error(path_to_log: str | Path) -> str:
 
 
 def describe_death(path_to_log: str | Path) -> str:
-    """How a job ended that left no sentence, and on which image it worked; from its log."""
-    begun = [message for level, message in _read_entries(path_to_log) if level == "DEBUG"]
-    in_work = bool(begun) and begun[-1] != _DONE
-    where = f" in the work on {begun[-1].removeprefix(_BEGINS)}" if in_work else ""
+    """How a job ended that left no sentence, and on which images it worked; from its log."""
+    told = [message for level, message in _read_entries(path_to_log) if level == "DEBUG"]
+    begun = [text.removeprefix(_BEGINS) for text in told if text.startswith(_BEGINS)]
+    left = ", ".join(images for images in begun if f"{_ENDS}{images}" not in told)
+    where = f" in the work on {left}" if left else ""
     crash = next(filter(None, map(_CRASH.match, _read_lines(path_to_log))), None)
     return f"ended without a word{where}" + (f", by a crash ({crash['what']})" if crash else "")
 
@@ -139,16 +151,14 @@ def for_each_image(
     results: dict[str, Any] = {}
     failures: dict[str, str] = {}
     for name in names:
-        logger.debug("%s%s", _BEGINS, name)
         try:
-            with _one_sentence(name):
+            with in_work(name):
                 results[name] = work(name)
         except InputError as error:
             if len(names) == 1 and max_failed_fraction < 1:
                 raise
             failures[name] = str(error)
             logger.warning("%s", error, exc_info=_cause(error))
-    logger.debug(_DONE)
     check_failures(failures, len(names), max_failed_fraction)
     return results, failures
 

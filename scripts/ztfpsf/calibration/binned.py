@@ -10,9 +10,10 @@ from astropy.io import fits
 
 from ztfpsf.calibration.products import OK, Master, open_master
 from ztfpsf.calibration.raw import QUADRANTS
-from ztfpsf.errors import InputError
-from ztfpsf.io import write_fits
+from ztfpsf.fits_files import damage_named
+from ztfpsf.io import make_again, open_product, write_fits
 
+RULE = "bin_masters"
 BLOCKS = 48  # along the longer side of a quadrant
 
 
@@ -94,20 +95,15 @@ def write_binned(binned: Binned, path: str | Path, provenance: Mapping[str, Any]
 
 def read_binned(path: str | Path) -> Binned:
     """Read a file of write_binned. Raises InputError when it is not one."""
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            data = hdus["QUADRANTS"].data
-            table = {
-                name: [str(value) for value in data[name]]
-                if name == "status"
-                else data[name].astype(data[name].dtype.newbyteorder("="))
-                for name in data.names
-            }
-            return Binned(pd.DataFrame(table), hdus["PIXELS"].data.astype(np.float32))
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"{path}: not the masters of a focal plane ({error}); make it with bin_masters."
-        ) from None
+    with open_product(path, RULE) as hdus, damage_named(path, make_again(RULE)):
+        data = hdus["QUADRANTS"].data
+        table = {
+            name: [str(value) for value in data[name]]
+            if name == "status"
+            else data[name].astype(data[name].dtype.newbyteorder("="))
+            for name in data.names
+        }
+        return Binned(pd.DataFrame(table), hdus["PIXELS"].data.astype(np.float32))
 
 
 def subtract(binned: Binned, earlier: Binned) -> Binned:

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import galsim
 import numpy as np
 import pandas as pd
-from astropy.io import fits
 from scipy.spatial import cKDTree
 
 from ztfpsf.errors import InputError
-from ztfpsf.fits_files import read_image
+from ztfpsf.fits_files import damage_named, read_image
+from ztfpsf.io import make_again, open_product
 from ztfpsf.robust import mad_sigma
 from ztfpsf.simulation.psf import TruePsf, true_psf
+from ztfpsf.simulation.truth import RULE
 
 BLOCK_PX = 32
 MATCH_PX = 1.0
@@ -43,7 +44,8 @@ def compare_image(
     image, _ = read_image(path_to_sciimg)
     variance, _ = read_image(path_to_varimg)
     mask, _ = read_image(path_to_mskimg)
-    with fits.open(path_to_true_image) as hdus:
+    advice = make_again(RULE)
+    with open_product(path_to_true_image, RULE) as hdus, damage_named(path_to_true_image, advice):
         noiseless, affected = hdus["NOISELESS"].data, hdus["AFFECTED"].data
     found = compare_pixels(image, variance, mask & ~SOURCE_BITS, noiseless, affected)
     return found._asdict(), image.shape

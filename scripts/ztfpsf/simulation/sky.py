@@ -8,6 +8,7 @@ import pandas as pd
 from astropy.io import fits
 
 from ztfpsf.errors import InputError
+from ztfpsf.fits_files import check_file, damage_named
 from ztfpsf.simulation import catalogue
 from ztfpsf.simulation.drawing import add_stars, stamp_sizes
 from ztfpsf.simulation.headers import Exposure, Photometry, noise_adu
@@ -70,10 +71,9 @@ def sky_catalogue(settings: NightSettings, ccdid: int) -> pd.DataFrame:
 
 
 def _read_catalogue(path: str) -> pd.DataFrame:
-    try:
+    check_file(path, "correct simulate_raw.sky.catalogue")
+    with damage_named(path, "give a parquet table"):
         table = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such catalogue; correct sky: catalogue.") from None
     missing = {"ra", "dec", "mag"} - set(table.columns)
     if missing:
         raise InputError(f"{path}: has no column '{min(missing)}'; give ra, dec and mag.")

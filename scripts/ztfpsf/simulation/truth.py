@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
-from ztfpsf.errors import InputError
-from ztfpsf.io import write_fits, write_table
+from ztfpsf.fits_files import damage_named
+from ztfpsf.io import make_again, open_product, write_fits, write_table
 from ztfpsf.simulation.detector import Amplifier
 from ztfpsf.simulation.headers import Exposure, Photometry, science_cards
 from ztfpsf.simulation.night import SimulatedAmplifier, make_exposure
@@ -21,6 +21,7 @@ from ztfpsf.simulation.scene import seeing_px
 from ztfpsf.simulation.settings import NightSettings, make_settings
 from ztfpsf.simulation.sky import SkyScene
 
+RULE = "simulate_raw"
 COSMIC_RAY, FULL_WELL, BAD_PIXEL = 1, 2, 4
 # Steps of the stored images: ADU of the bias and the sky, part of the flat's median.
 BIAS_STEP, LIGHT_STEP, FLAT_STEP = 1e-3, 1e-2, 1e-5
@@ -151,11 +152,7 @@ def write_true_psf(
 
 def read_true_psf(path: str | Path) -> TruePsf:
     """The PSF that `write_true_psf` wrote. Raises InputError when the file is another one."""
-    try:
-        record = json.loads(fits.getheader(path)["TRUEPSF"])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; simulate the night first.") from None
-    except (KeyError, OSError):
-        raise InputError(f"{path}: not the true PSF of a simulation; give its psf.fits.") from None
+    with open_product(path, RULE) as hdus, damage_named(path, make_again(RULE)):
+        record = json.loads(hdus[0].header["TRUEPSF"])
     settings = make_settings(PsfSettings, record["settings"], str(path))
     return TruePsf(settings, FieldMap(*record["field"]))

@@ -9,12 +9,14 @@ import numpy as np
 from astropy.io import fits
 
 from ztfpsf.errors import InputError
-from ztfpsf.io import write_fits
+from ztfpsf.fits_files import damage_named
+from ztfpsf.io import make_again, open_product, write_fits
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.product.psf import Psf, PsfGrid
 from ztfpsf.psf.profile.flux import FluxRange
 from ztfpsf.psf.profile.residual_grid import ResidualGrid
 
+RULE = "fit_psf"
 PICTURE_SIZE_PX = 51
 
 
@@ -83,18 +85,12 @@ def _ragged(arrays: list[np.ndarray]) -> np.ndarray:
 def load_psf(path: str | Path, image: str | None = None) -> Psf:
     """The PSF of an image from a file of the rule fit_psf.
 
-    `image` may be left out when the file holds one. Raises InputError when the file is not there
-    or not a PSF, or when the image is not in it.
+    `image` may be left out when the file holds one. Raises InputError when the file is missing,
+    damaged or of another format, or when the image is not in it.
     """
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            table, header = hdus["PSF"].data, hdus["PSF"].header
-            model_name = header["MODEL"]
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"{path}: not a PSF file ({error}); make it with the rule fit_psf."
-        ) from None
-    names = [str(name) for name in table["image"]]
+    with open_product(path, RULE, ["PRIMARY", "PSF"]) as hdus, damage_named(path, make_again(RULE)):
+        table, header = hdus["PSF"].data, hdus["PSF"].header
+        model_name, names = header["MODEL"], [str(name) for name in table["image"]]
     if image is None and len(names) == 1:
         image = names[0]
     if image not in names:

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from ztfpsf.errors import InputError
+from ztfpsf.jobs import UnexpectedError, in_work
 from ztfpsf.psf.clock import compile_clock
 from ztfpsf.psf.device import configure
 from ztfpsf.psf.inputs.image import ImageStamps, take_image
@@ -59,8 +60,24 @@ def _tables_of(path: str, changed_ns: int) -> StampsFile:
 
 
 def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str, Outcome]:
-    """Read, fit and tabulate the images of a chunk; a failed one is its error."""
+    """Read, fit and tabulate the images of a chunk; a failed one is its error.
+
+    An error that nobody foresaw does not say which image it comes from: each is fitted alone then.
+    Raises InputError for what is wrong with the request or the stamps file.
+    """
     device_name = configure(request.device, n_cpu_devices)
+    try:
+        with in_work(", ".join(plan.images)):
+            return _fit_together(request, plan, device_name)
+    except UnexpectedError as error:
+        if len(plan.images) == 1:
+            return {plan.images[0]: error}
+    alone = [ChunkPlan((image,), 1) for image in plan.images]
+    parts = [fit_chunk(request, part, n_cpu_devices) for part in alone]
+    return {image: outcome for part in parts for image, outcome in part.items()}
+
+
+def _fit_together(request: Request, plan: ChunkPlan, device_name: str) -> dict[str, Outcome]:
     file = _tables_of(request.path_to_stamps, os.stat(request.path_to_stamps).st_mtime_ns)
     model = get_model(request.model)
     solver = get_optimiser(request.optimiser).make_solver(**request.options)
