@@ -91,10 +91,8 @@ def test_an_error_nobody_foresaw_fails_its_image_alone(request_, monkeypatch) ->
         return 1 / 0 if stamps.image == IMAGES[0] else tabulate(part, stamps, *rest)
 
     monkeypatch.setattr(runs, "_tabulate", fail_first)
-    monkeypatch.setattr(runs, "largest_chunk", lambda *_: 4)
-    (pair,) = {plan for plan in chunks.plan_chunks(file, request_, 1, 4) if len(plan.images) > 1}
-    outcomes = runs.fit_chunk(request_, pair, 1)
-    assert list(outcomes) == list(pair.images) == IMAGES[:2]
+    outcomes = runs.fit_chunk(request_, chunks.ChunkPlan(tuple(IMAGES[:2]), 2), 1)
+    assert list(outcomes) == IMAGES[:2]
     assert str(outcomes[IMAGES[0]]).startswith(
         f"{IMAGES[0]}: an error that ztfpsf does not expect (ZeroDivisionError: division by zero)"
     )
