@@ -16,6 +16,7 @@ class Block(NamedTuple):
     An array of a term that is not fitted is empty.
     """
 
+    star_id: np.ndarray  # (S,) int64
     star_start: np.ndarray  # (S + 1,) int64, first measurement of each star, and n
     units: np.ndarray  # (U_b,) int64, the units, ascending
     unit: np.ndarray  # (n,) int32, index into `units`
@@ -23,7 +24,7 @@ class Block(NamedTuple):
     variance_mag2: np.ndarray  # (n,) float32, > 0
     u: np.ndarray  # (n,) float32, place on the unit, -1 .. 1
     v: np.ndarray  # (n,) float32
-    superpixel: np.ndarray  # (n,) int32
+    superpixel: np.ndarray  # (n,) int, period by period
     quadrant: np.ndarray  # (n,) uint8, 0 .. 63; 64: the reference catalogue
     colour: np.ndarray  # (S,) float32, less the mean colour of the survey; 0 where unknown
     airmass: np.ndarray  # (n,) float32, less that of the centre of the exposure

@@ -38,6 +38,11 @@ class Units(NamedTuple):
         return Layout(self.terms, self.n, self.n_periods)
 
     @property
+    def superpixel_type(self) -> np.dtype:
+        """The smallest integer that counts the superpixels of all periods."""
+        return np.min_scalar_type(self.n_periods * N_QUADRANTS * self.terms.superpixels**2)
+
+    @property
     def fields(self) -> np.ndarray:
         """Field of each unit, a number for each quadrant of it where these are the units."""
         if self.kind == QUADRANT:
@@ -80,14 +85,12 @@ def make_block(measurements: pd.DataFrame, stars: pd.DataFrame, units: Units) ->
     airmass = np.zeros(0, np.float32)
     if terms.airmass_mag:
         airmass = units.airmass_to_east[exposure] * east + units.airmass_to_north[exposure] * north
-    superpixel = np.zeros(0, np.int32)
-    if terms.star_flat_mag:
-        place = find_superpixel(rcid, x, y, terms.superpixels)
-        superpixel = units.period[exposure] * (N_QUADRANTS * terms.superpixels**2) + place
+    superpixel = units.period[exposure] * (N_QUADRANTS * terms.superpixels**2)
+    superpixel += find_superpixel(rcid, x, y, terms.superpixels)
     unit = exposure if units.kind == EXPOSURE else exposure.astype(np.int64) * N_QUADRANTS + rcid
     columns = [
         unit, table["mag"].to_numpy(np.float32), error[good].astype(np.float32) ** 2,
-        u, v, superpixel.astype(np.int32), rcid, airmass.astype(np.float32),
+        u, v, superpixel.astype(units.superpixel_type), rcid, airmass.astype(np.float32),
     ]  # fmt: skip
     columns, star_id = _add_reference(columns, star_id, known, units.n - 1)
     unit, mag, variance, u, v, superpixel, rcid, airmass = columns
@@ -97,7 +100,7 @@ def make_block(measurements: pd.DataFrame, stars: pd.DataFrame, units: Units) ->
     )
     touched, local = np.unique(unit, return_inverse=True)
     return Block(
-        np.append(start, len(star_id)), touched.astype(np.int64), local.astype(np.int32),
+        names, np.append(start, len(star_id)), touched.astype(np.int64), local.astype(np.int32),
         mag, variance, u, v, superpixel, rcid.astype(np.uint8), np.nan_to_num(colour), airmass,
     )  # fmt: skip
 

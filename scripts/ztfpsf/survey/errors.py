@@ -14,32 +14,35 @@ from scipy import sparse
 from scipy.linalg import eigh, lapack
 
 from ztfpsf.errors import InputError
+from ztfpsf.survey.assembly import compress, mean_of_stars
 from ztfpsf.survey.block import Block
-from ztfpsf.survey.coarse import Coarse, Groups, compress, mean_of_stars
+from ztfpsf.survey.coarse import Coarse, Space
 from ztfpsf.survey.gauge import settle_covariance
 from ztfpsf.survey.rounds import Fit
-from ztfpsf.survey.terms import Layout
 from ztfpsf.survey.weights import Kept, find_weight
 
 N_MODES = 6
 
 
 class Covariance(NamedTuple):
-    """Of the coarse unknowns: common terms, then the groups' coefficients."""
+    """Of the coarse unknowns, and what superpixels add to it by themselves."""
 
     coarse: np.ndarray  # (n, n)
-    groups: Groups
-    layout: Layout
+    space: Space
+    superpixels: np.ndarray  # (n superpixels,) mag^2, of each beside its square
 
     @property
     def common(self) -> np.ndarray:
         """Errors of the common terms, (n_common,)."""
-        return np.sqrt(np.maximum(np.diagonal(self.coarse)[: self.layout.n_common], 0.0))
+        layout, place = self.space.layout, self.space.place[: self.space.layout.n_common]
+        variance = np.diagonal(self.coarse)[place].copy()
+        variance[: len(self.superpixels)] += self.superpixels
+        return np.sqrt(np.maximum(variance, 0.0))[: layout.n_common]
 
     @property
     def zero_points(self) -> np.ndarray:
         """Covariance of the groups' constants, (G, G)."""
-        first = slice(self.layout.n_common, None, self.layout.n_coefficients)
+        first = slice(self.space.n_common, None, self.space.layout.n_coefficients)
         return self.coarse[first, first]
 
 
@@ -58,18 +61,34 @@ def invert(fit: Fit) -> Covariance:
     for mode in coarse.null_modes.T:
         where = np.flatnonzero(mode)
         lower[np.ix_(where, where)] -= np.outer(mode[where], mode[where]) / coarse.null_weight
-    settle_covariance(coarse.layout, coarse.groups, lower)
-    return Covariance(lower, coarse.groups, coarse.layout)
+    settle_covariance(coarse.space, lower)
+    return Covariance(lower, coarse.space, _find_own(coarse))
+
+
+def _find_own(coarse: Coarse) -> np.ndarray:
+    """Variance of each superpixel around its square: B^-1 - P (P^T B P)^-1 P^T of each quadrant."""
+    space = coarse.space
+    if not space.n_squares:
+        return np.zeros(0)
+    n_quadrants, n_own = coarse.quadrants.shape[:2]
+    n_squares = space.n_squares // n_quadrants
+    member = space.square[:n_own, None] == np.arange(n_squares)
+    projector = member.astype(float)
+    matrices = np.linalg.inv(coarse.quadrants)
+    of_squares = np.linalg.inv(projector.T @ matrices @ projector)
+    shared = np.diagonal(of_squares, axis1=1, axis2=2)[:, space.square[:n_own]]
+    own = np.diagonal(coarse.quadrants, axis1=1, axis2=2)
+    return np.maximum(own - shared, 0.0).ravel()
 
 
 def find_unit_covariance(fit: Fit, covariance: Covariance) -> np.ndarray:
     """Covariance of the coefficients of each unit, (U, K, K); NaN where not fitted."""
-    groups, k = covariance.groups, covariance.layout.n_coefficients
+    groups, k = covariance.space.groups, covariance.space.layout.n_coefficients
     is_in = groups.group >= 0
     group = groups.group[is_in]
     summed = np.zeros((groups.n, k, k))
     np.add.at(summed, group, fit.normal.diagonal[is_in])
-    first = covariance.layout.n_common + np.arange(groups.n)[:, None] * k + np.arange(k)
+    first = covariance.space.n_common + np.arange(groups.n)[:, None] * k + np.arange(k)
     of_groups = covariance.coarse[first[:, :, None], first[:, None, :]]
     result = np.full((len(is_in), k, k), np.nan)
     result[is_in] = fit.inverse[is_in] + (of_groups - np.linalg.inv(summed))[group]
@@ -77,25 +96,25 @@ def find_unit_covariance(fit: Fit, covariance: Covariance) -> np.ndarray:
 
 
 def find_star_variance(
-    block: Block,
-    kept: Kept,
-    scatter_mag: np.ndarray,
-    layout: Layout,
-    coarse: Coarse,
-    covariance: Covariance,
-    own: np.ndarray,
+    block: Block, kept: Kept, scatter_mag: np.ndarray, covariance: Covariance, own: np.ndarray
 ) -> np.ndarray:
     """Variance of the stars' magnitudes, (S,) mag^2: noise, zero points, common terms.
 
     `own`: variance of each unit's zero point from its own stars, (U,).
     """
+    space = covariance.space
     weight = find_weight(block, kept, scatter_mag)
-    design, total, star = compress(block, layout, weight, coarse.groups)
+    design, total, star = compress(block, space.layout, weight, space.groups)
     mean = mean_of_stars(block, design, total, star)
     star_weight = block.sum_stars(weight)
     used = np.where(star_weight > 0, star_weight, np.nan)
     units = block.sum_stars(weight.astype(float) ** 2 * own[block.units][block.unit])
-    return 1.0 / used + units / used**2 + _quadratic_form(mean, covariance.coarse)
+    flat = mean[:, : len(space.square)].power(2) @ covariance.superpixels
+    ends = (np.arange(len(space.place)), space.place)
+    to_coarse = sparse.csr_array((np.ones(len(space.place)), ends))
+    return (
+        1.0 / used + units / used**2 + flat + _quadratic_form(mean @ to_coarse, covariance.coarse)
+    )
 
 
 def _quadratic_form(rows: sparse.csr_array, matrix: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@
 
 import numpy as np
 
-from ztfpsf.survey.coarse import Groups
+from ztfpsf.survey.assembly import Groups
+from ztfpsf.survey.coarse import Space
 from ztfpsf.survey.terms import N_QUADRANTS, Layout
 
 
@@ -27,20 +28,20 @@ def settle(layout: Layout, groups: Groups, period: np.ndarray, unknowns: np.ndar
         zero_point[component == name] -= zero_point[component == name].mean()
 
 
-def settle_covariance(layout: Layout, groups: Groups, matrix: np.ndarray) -> None:
+def settle_covariance(space: Space, matrix: np.ndarray) -> None:
     """The same for the covariance of the coarse unknowns, in place."""
-    counts, first = layout.counts, layout.n_common
-    constants = np.arange(first, len(matrix), layout.n_coefficients)
-    if counts["star_flat"]:
-        n = counts["star_flat"] // layout.n_periods
-        for start in range(0, counts["star_flat"], n):
+    layout, groups = space.layout, space.groups
+    constants = np.arange(space.n_common, space.size, layout.n_coefficients)
+    if space.n_squares:
+        n = space.n_squares // layout.n_periods
+        for start in range(0, space.n_squares, n):
             where = np.arange(start, start + n)
             _shift(matrix, constants, where, 1.0 / (n * layout.n_periods))
             _shift(matrix, where, where, -1.0 / n)
-    if counts["colour"]:
-        start = counts["star_flat"]
-        quadrants = np.arange(start, start + N_QUADRANTS)
-        _shift(matrix, np.arange(start, start + counts["colour"]), quadrants, -1.0 / N_QUADRANTS)
+    if layout.counts["colour"]:
+        quadrants = space.n_squares + np.arange(N_QUADRANTS)
+        target = space.n_squares + np.arange(layout.counts["colour"])
+        _shift(matrix, target, quadrants, -1.0 / N_QUADRANTS)
     n_units = np.bincount(groups.group[groups.group >= 0], minlength=groups.n)
     for name in np.unique(groups.component[groups.component >= 0]):
         members = np.flatnonzero(groups.component == name)

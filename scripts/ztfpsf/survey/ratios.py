@@ -11,8 +11,8 @@ import numpy as np
 
 from ztfpsf.errors import InputError
 from ztfpsf.focal_plane import SHAPE
+from ztfpsf.survey.assembly import Groups
 from ztfpsf.survey.block import Block
-from ztfpsf.survey.coarse import Groups
 from ztfpsf.survey.judgement import Robust, find_residuals
 from ztfpsf.survey.normal import Problem
 from ztfpsf.survey.rounds import Fit, fit_survey
@@ -82,15 +82,15 @@ def solve_ratios(
     where no star is on two exposures.
     """
     layout = Layout(Terms(degree=degree), n_exposures, 1)
-    block, names = _make_block(measured, shape)
+    block = _make_block(measured, shape)
     none = np.zeros(n_exposures, int)
     with ThreadPoolExecutor(1) as executor:
         problem = Problem([block], layout, none, none, none.astype(bool), executor)
         fit = fit_survey(problem, robust or Robust())
-    return _report(fit, block, names)
+    return _report(fit, block)
 
 
-def _make_block(measured: Measurements, shape: tuple[int, int]) -> tuple[Block, np.ndarray]:
+def _make_block(measured: Measurements, shape: tuple[int, int]) -> Block:
     good = np.isfinite(measured.mag) & np.isfinite(measured.mag_error) & (measured.mag_error > 0)
     order = np.flatnonzero(good)[np.argsort(measured.star[good], kind="stable")]
     star, exposure, mag, error, x, y = (np.asarray(column)[order] for column in measured)
@@ -104,13 +104,13 @@ def _make_block(measured: Measurements, shape: tuple[int, int]) -> tuple[Block, 
     units, unit = np.unique(exposure, return_inverse=True)
     no = np.zeros(0)
     block = Block(
-        np.append(start, len(star)), units, unit, mag, error**2, u, v,
+        names, np.append(start, len(star)), units, unit, mag, error**2, u, v,
         no, np.zeros(len(star), np.uint8), no, no,
     )  # fmt: skip
-    return block, names
+    return block
 
 
-def _report(fit: Fit, block: Block, names: np.ndarray) -> Ratios:
+def _report(fit: Fit, block: Block) -> Ratios:
     layout, kept, scatter = fit.normal.problem.layout, fit.weights.kept[0], fit.weights.scatter_mag
     found = find_residuals(block, kept, scatter, layout, fit.unknowns)
     is_used = unpack(block, kept) > 0
@@ -123,8 +123,8 @@ def _report(fit: Fit, block: Block, names: np.ndarray) -> Ratios:
     coefficients, covariance = np.zeros((n_units, 6)), np.zeros((n_units, 6, 6))
     is_known = fit.normal.is_fitted | fit.bad_units
     coefficients[:, :k] = np.where(is_known[:, None], units, np.nan)
-    _settle(fit.coarse.groups, coefficients)
-    covariance[:, :k, :k] = _find_covariance(fit.coarse.groups, fit.inverse)
+    _settle(fit.coarse.space.groups, coefficients)
+    covariance[:, :k, :k] = _find_covariance(fit.coarse.space.groups, fit.inverse)
     n_of_star = block.sum_stars(is_used)
     squares = block.sum_stars(np.where(is_used, found.residual**2, 0.0))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -137,7 +137,7 @@ def _report(fit: Fit, block: Block, names: np.ndarray) -> Ratios:
         n_used,
         n_all - n_used,
         _describe(fit, n_all, n_used),
-        names,
+        block.star_id,
         found.magnitude,
         rms,
         chi2,

@@ -65,7 +65,7 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
             robust.max_iterations,
         )
         unknowns = solved.unknowns
-        settle(layout, coarse.groups, problem.period, unknowns)
+        settle(layout, coarse.space.groups, problem.period, unknowns)
         iterations.append(solved.iterations)
         fit = Fit(unknowns, normal, coarse, inverse, polynomial, bad, iterations, solved.change_mag)
         logger.info("round %d: %d iterations", number, solved.iterations)
