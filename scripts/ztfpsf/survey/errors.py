@@ -14,11 +14,12 @@ from scipy import sparse
 from scipy.linalg import eigh, lapack
 
 from ztfpsf.errors import InputError
-from ztfpsf.survey.assembly import compress, mean_of_stars
+from ztfpsf.survey.assembly import Space, compress, make_design, share
 from ztfpsf.survey.block import Block
-from ztfpsf.survey.coarse import Coarse, Space
+from ztfpsf.survey.coarse import Coarse
 from ztfpsf.survey.gauge import settle_covariance
 from ztfpsf.survey.rounds import Fit
+from ztfpsf.survey.terms import N_QUADRANTS
 from ztfpsf.survey.weights import Kept, find_weight
 
 N_MODES = 6
@@ -29,21 +30,24 @@ class Covariance(NamedTuple):
 
     coarse: np.ndarray  # (n, n)
     space: Space
-    superpixels: np.ndarray  # (n superpixels,) mag^2, of each beside its square
+    superpixels: np.ndarray  # (n superpixels,) mag^2, of each around the coarse star flat
 
     @property
     def common(self) -> np.ndarray:
         """Errors of the common terms, (n_common,)."""
-        layout, place = self.space.layout, self.space.place[: self.space.layout.n_common]
-        variance = np.diagonal(self.coarse)[place].copy()
-        variance[: len(self.superpixels)] += self.superpixels
-        return np.sqrt(np.maximum(variance, 0.0))[: layout.n_common]
+        space = self.space
+        n, m = space.n_flat, space.basis.shape[1]
+        maps = np.arange(space.n_maps)[:, None, None] * m
+        own = self.coarse[maps + np.arange(m)[:, None], maps + np.arange(m)]
+        flat = np.einsum("pi,qij,pj->qp", space.basis, own, space.basis).ravel() + self.superpixels
+        rest = np.diagonal(self.coarse)[n : space.n_common]
+        return np.sqrt(np.maximum(np.concatenate([flat, rest]), 0.0))
 
     @property
     def zero_points(self) -> np.ndarray:
         """Covariance of the groups' constants, (G, G)."""
-        first = slice(self.space.n_common, None, self.space.layout.n_coefficients)
-        return self.coarse[first, first]
+        constants = self.space.constants
+        return self.coarse[np.ix_(constants, constants)]
 
 
 def invert(fit: Fit) -> Covariance:
@@ -66,19 +70,12 @@ def invert(fit: Fit) -> Covariance:
 
 
 def _find_own(coarse: Coarse) -> np.ndarray:
-    """Variance of each superpixel around its square: B^-1 - P (P^T B P)^-1 P^T of each quadrant."""
-    space = coarse.space
-    if not space.n_squares:
-        return np.zeros(0)
-    n_quadrants, n_own = coarse.quadrants.shape[:2]
-    n_squares = space.n_squares // n_quadrants
-    member = space.square[:n_own, None] == np.arange(n_squares)
-    projector = member.astype(float)
+    """Variance of superpixels around the coarse ones: B^-1 - P (P^T B P)^-1 P^T per quadrant."""
+    basis = coarse.space.basis
     matrices = np.linalg.inv(coarse.quadrants)
-    of_squares = np.linalg.inv(projector.T @ matrices @ projector)
-    shared = np.diagonal(of_squares, axis1=1, axis2=2)[:, space.square[:n_own]]
+    shared = np.linalg.inv(basis.T @ matrices @ basis)
     own = np.diagonal(coarse.quadrants, axis1=1, axis2=2)
-    return np.maximum(own - shared, 0.0).ravel()
+    return np.maximum(own - np.einsum("pi,qij,pj->qp", basis, shared, basis), 0.0).ravel()
 
 
 def find_unit_covariance(fit: Fit, covariance: Covariance) -> np.ndarray:
@@ -88,7 +85,7 @@ def find_unit_covariance(fit: Fit, covariance: Covariance) -> np.ndarray:
     group = groups.group[is_in]
     summed = np.zeros((groups.n, k, k))
     np.add.at(summed, group, fit.normal.diagonal[is_in])
-    first = covariance.space.n_common + np.arange(groups.n)[:, None] * k + np.arange(k)
+    first = covariance.space.constants[:, None] + np.arange(k)
     of_groups = covariance.coarse[first[:, :, None], first[:, None, :]]
     result = np.full((len(is_in), k, k), np.nan)
     result[is_in] = fit.inverse[is_in] + (of_groups - np.linalg.inv(summed))[group]
@@ -104,17 +101,18 @@ def find_star_variance(
     """
     space = covariance.space
     weight = find_weight(block, kept, scatter_mag)
-    design, total, star = compress(block, space.layout, weight, space.groups)
-    mean = mean_of_stars(block, design, total, star)
+    rows = compress(block, space.layout, weight, space.groups)
+    shares = share(block, rows)
     star_weight = block.sum_stars(weight)
     used = np.where(star_weight > 0, star_weight, np.nan)
-    units = block.sum_stars(weight.astype(float) ** 2 * own[block.units][block.unit])
-    flat = mean[:, : len(space.square)].power(2) @ covariance.superpixels
-    ends = (np.arange(len(space.place)), space.place)
-    to_coarse = sparse.csr_array((np.ones(len(space.place)), ends))
-    return (
-        1.0 / used + units / used**2 + flat + _quadratic_form(mean @ to_coarse, covariance.coarse)
-    )
+    variance = block.sum_stars(weight.astype(float) ** 2 * own[block.units][block.unit]) / used**2
+    variance += _quadratic_form(shares @ make_design(block, space, rows), covariance.coarse)
+    if space.n_maps:
+        of_rows = np.where(
+            rows.quadrant < N_QUADRANTS, covariance.superpixels[rows.superpixel], 0.0
+        )
+        variance += shares.power(2) @ of_rows
+    return 1.0 / used + variance
 
 
 def _quadratic_form(rows: sparse.csr_array, matrix: np.ndarray) -> np.ndarray:

@@ -7,8 +7,7 @@
 
 import numpy as np
 
-from ztfpsf.survey.assembly import Groups
-from ztfpsf.survey.coarse import Space
+from ztfpsf.survey.assembly import Groups, Space
 from ztfpsf.survey.terms import N_QUADRANTS, Layout
 
 
@@ -31,28 +30,31 @@ def settle(layout: Layout, groups: Groups, period: np.ndarray, unknowns: np.ndar
 def settle_covariance(space: Space, matrix: np.ndarray) -> None:
     """The same for the covariance of the coarse unknowns, in place."""
     layout, groups = space.layout, space.groups
-    constants = np.arange(space.n_common, space.size, layout.n_coefficients)
-    if space.n_squares:
-        n = space.n_squares // layout.n_periods
-        for start in range(0, space.n_squares, n):
-            where = np.arange(start, start + n)
-            _shift(matrix, constants, where, 1.0 / (n * layout.n_periods))
-            _shift(matrix, where, where, -1.0 / n)
+    n = N_QUADRANTS * space.basis.shape[1]
+    constant = np.tile(space.basis.sum(axis=0), N_QUADRANTS)
+    for start in range(0, space.n_flat, n):
+        mean = np.zeros(space.size)
+        mean[start : start + n] = constant / (N_QUADRANTS * len(space.basis))
+        change = np.zeros(space.size)
+        change[start : start + n] = -constant
+        change[space.constants] = 1.0 / layout.n_periods
+        _shift(matrix, change, mean)
     if layout.counts["colour"]:
-        quadrants = space.n_squares + np.arange(N_QUADRANTS)
-        target = space.n_squares + np.arange(layout.counts["colour"])
-        _shift(matrix, target, quadrants, -1.0 / N_QUADRANTS)
+        mean, change = np.zeros(space.size), np.zeros(space.size)
+        mean[space.n_flat : space.n_flat + N_QUADRANTS] = 1.0 / N_QUADRANTS
+        change[space.n_flat : space.n_flat + layout.counts["colour"]] = -1.0
+        _shift(matrix, change, mean)
     n_units = np.bincount(groups.group[groups.group >= 0], minlength=groups.n)
     for name in np.unique(groups.component[groups.component >= 0]):
         members = np.flatnonzero(groups.component == name)
-        share = n_units[members] / n_units[members].sum()
-        _shift(matrix, constants[members], constants[members], -share)
+        mean, change = np.zeros(space.size), np.zeros(space.size)
+        mean[space.constants[members]] = n_units[members] / n_units[members].sum()
+        change[space.constants[members]] = -1.0
+        _shift(matrix, change, mean)
 
 
-def _shift(
-    matrix: np.ndarray, target: np.ndarray, source: np.ndarray, factor: np.ndarray | float
-) -> None:
-    """Covariance after `factor . x[source]` is added to each of x[target], in place."""
-    weight = np.broadcast_to(factor, len(source))
-    matrix[target] += weight @ matrix[source]
-    matrix[:, target] += (matrix[:, source] @ weight)[:, None]
+def _shift(matrix: np.ndarray, change: np.ndarray, mean: np.ndarray) -> None:
+    """Covariance after `change` times (mean . x) is added to x, in place."""
+    target, source = np.flatnonzero(change), np.flatnonzero(mean)
+    matrix[target] += np.outer(change[target], mean[source] @ matrix[source])
+    matrix[:, target] += np.outer(matrix[:, source] @ mean[source], change[target])

@@ -55,7 +55,9 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
     for number in range(1, robust.rounds + 1):
         normal = make_normal(problem, weights, polynomial)
         inverse = _invert(normal)
-        coarse = make_coarse(normal, find_groups(normal))
+        # In between, the one of the first round is near enough: it only speeds up the solution.
+        if number in (1, robust.rounds):
+            coarse = make_coarse(normal, find_groups(normal))
         solved = gradients.solve(
             normal.multiply,
             partial(_precondition, layout, inverse, coarse),
@@ -67,11 +69,11 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
         unknowns = solved.unknowns
         settle(layout, coarse.space.groups, problem.period, unknowns)
         iterations.append(solved.iterations)
-        fit = Fit(unknowns, normal, coarse, inverse, polynomial, bad, iterations, solved.change_mag)
         logger.info("round %d: %d iterations", number, solved.iterations)
         if number < robust.rounds:
-            polynomial = find_polynomial_width(fit)
+            polynomial = find_polynomial_width(normal, inverse, unknowns)
             weights, bad = judge(problem, weights, unknowns, bad, robust)
+    fit = Fit(unknowns, normal, coarse, inverse, polynomial, bad, iterations, solved.change_mag)
     return fit._replace(unknowns=place_bad_units(fit))
 
 
@@ -133,15 +135,15 @@ def _precondition(
     return out
 
 
-def find_polynomial_width(fit: Fit) -> np.ndarray:
+def find_polynomial_width(normal: Normal, inverse: np.ndarray, unknowns: np.ndarray) -> np.ndarray:
     """Width of the distribution of each slope over the units, their errors taken out (K - 1,).
 
     The evidence's fixed point: mean square of a coefficient and of its error (MacKay 1992). A
     slope that no exposure needs is drawn to 0 in all of them.
     """
-    is_fitted = fit.normal.is_fitted
-    units = fit.normal.problem.layout.split(fit.unknowns)[0][is_fitted, 1:]
-    variance = np.diagonal(fit.inverse[is_fitted], axis1=1, axis2=2)[:, 1:]
+    is_fitted = normal.is_fitted
     if not is_fitted.any():
-        return fit.polynomial_mag
+        return np.full(normal.problem.layout.n_coefficients - 1, SMALLEST_POLYNOMIAL_MAG)
+    units = normal.problem.layout.split(unknowns)[0][is_fitted, 1:]
+    variance = np.diagonal(inverse[is_fitted], axis1=1, axis2=2)[:, 1:]
     return np.maximum(np.sqrt(np.mean(units**2 + variance, axis=0)), SMALLEST_POLYNOMIAL_MAG)
