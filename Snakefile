@@ -2,6 +2,7 @@
 #   make_master_bias, make_master_flat, normalise_flats -> calibrate_science, or fetch_sample
 #   -> select_stars -> cut_stamps -> fit_psf -> measure_photometry, validate_psf, plot_psf,
 #   compare_fits, export_psf; simulate_raw, compare_truth; time_fits
+#   -> collect_survey, solve_survey, plot_survey; simulate_survey
 #   -> summarise_run, plot_run, bin_masters, plot_masters, index_products, report
 #
 # Paths are relative to the working directory. A rule has the name of its script in scripts/, of its
@@ -29,6 +30,7 @@ include: "rules/fit.smk"
 include: "rules/photometry.smk"
 include: "rules/plot.smk"
 include: "rules/validate.smk"
+include: "rules/survey.smk"
 include: "rules/compare.smk"
 include: "rules/export.smk"
 include: "rules/time.smk"

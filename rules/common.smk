@@ -90,6 +90,24 @@ def fits_of(product):
     ]
 
 
+def of_survey(product, wildcards):
+    """Files of the first fit of all units with an image of the filter."""
+    units = [
+        unit
+        for unit in SHEET.units(config["unit"])
+        if unit.split("_")[3] == wildcards.filtercode
+    ]
+    return expand(product, **FITS[0], unit=units)
+
+
+def dataset_of_survey(wildcards):
+    """Params function: folder of the data set of a filter."""
+    root = config["collect_survey"]["dataset"] or "collect_survey"
+    if root in ("collect_survey", "simulate_survey"):
+        root = f"results/{root}"
+    return f"{root}/{wildcards.filtercode}"
+
+
 def truth_of(product):
     """Input function: one product of the simulation for each image of a unit."""
     return lambda wildcards: [

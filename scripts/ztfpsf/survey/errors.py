@@ -23,6 +23,7 @@ from ztfpsf.survey.terms import N_QUADRANTS
 from ztfpsf.survey.weights import Kept, find_weight
 
 N_MODES = 6
+CHUNK = 1000  # stars whose pairs of unknowns are in memory at a time
 
 
 class Covariance(NamedTuple):
@@ -117,14 +118,19 @@ def find_star_variance(
 
 def _quadratic_form(rows: sparse.csr_array, matrix: np.ndarray) -> np.ndarray:
     """b M b of each sparse row b."""
-    counts = np.diff(rows.indptr)
-    row = np.repeat(np.arange(len(counts)), counts)
-    n_pairs = counts[row]
-    left = np.repeat(np.arange(len(row)), n_pairs)
-    within = np.arange(len(left)) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
-    right = rows.indptr[row[left]] + within
-    products = rows.data[left] * rows.data[right] * matrix[rows.indices[left], rows.indices[right]]
-    return np.bincount(row[left], products, len(counts))
+    result = np.zeros(rows.shape[0])
+    for start in range(0, rows.shape[0], CHUNK):
+        part = rows[start : start + CHUNK]
+        counts = np.diff(part.indptr)
+        row = np.repeat(np.arange(len(counts)), counts)
+        n_pairs = counts[row]
+        left = np.repeat(np.arange(len(row)), n_pairs)
+        within = np.arange(len(left)) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
+        right = part.indptr[row[left]] + within
+        products = part.data[left] * part.data[right]
+        products *= matrix[part.indices[left], part.indices[right]]
+        result[start : start + CHUNK] = np.bincount(row[left], products, len(counts))
+    return result
 
 
 class Gradient(NamedTuple):

@@ -26,6 +26,8 @@ from ztfpsf.survey.weights import (
 logger = logging.getLogger("ztfpsf")
 
 SMALLEST_POLYNOMIAL_MAG = 1e-5
+# Outliers are found as well with zero points that are not final, in units of their tolerance.
+EARLY = 10.0
 
 
 class Fit(NamedTuple):
@@ -48,7 +50,7 @@ class Fit(NamedTuple):
 def fit_survey(problem: Problem, robust: Robust) -> Fit:
     """Fit all unknowns; measurements, stars and units that are off are left out."""
     layout = problem.layout
-    weights = start_weights(problem.blocks, robust.start_scatter_mag)
+    weights = start_weights(problem.blocks, problem.executor, robust.start_scatter_mag)
     polynomial = np.full(layout.n_coefficients - 1, layout.terms.polynomial_mag)
     unknowns, bad = np.zeros(layout.size), np.zeros(layout.n_units, bool)
     iterations: list[int] = []
@@ -63,7 +65,7 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
             partial(_precondition, layout, inverse, coarse),
             normal.right_side,
             clear(normal, unknowns),
-            robust.tolerance_mag,
+            robust.tolerance_mag * (1.0 if number == robust.rounds else EARLY),
             robust.max_iterations,
         )
         unknowns = solved.unknowns

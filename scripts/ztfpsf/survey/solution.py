@@ -17,6 +17,8 @@ from ztfpsf.survey.normal import Problem
 from ztfpsf.survey.rounds import Fit, fit_survey
 from ztfpsf.survey.terms import Terms
 
+SAMPLE = 100  # cells that tell the mean colour
+
 
 @dataclass(frozen=True)
 class Model:
@@ -75,8 +77,10 @@ def solve_dataset(root: str, model: Model, executor: Executor) -> Solution:
 
 
 def find_mean_colour(root: str) -> float:
-    """Median colour of the stars that have one, NaN without any."""
-    colours = [read_cell(root, cell, "stars")["colour_mag"].dropna() for cell in list_cells(root)]
+    """Median colour of the stars that have one, NaN without any; of a sample of the cells."""
+    cells = list_cells(root)
+    sample = cells[:: max(len(cells) // SAMPLE, 1)]
+    colours = [read_cell(root, cell, "stars")["colour_mag"].dropna() for cell in sample]
     known = np.concatenate(colours) if colours else np.zeros(0)
     return float(np.median(known)) if len(known) else np.nan
 

@@ -10,6 +10,7 @@ from ztfpsf.survey.block import Block
 
 Result = TypeVar("Result")
 
+MAX_WAITING = 8  # results of blocks that nobody has taken yet
 # Bins of the stars' magnitudes, instrumental or calibrated, for the scatter beyond the errors.
 BRIGHTEST_MAG, BIN_MAG, N_BINS = -20.0, 0.5, 100
 
@@ -28,13 +29,15 @@ class Weights(NamedTuple):
     scatter_mag: np.ndarray  # (N_BINS,)
 
 
-def start_weights(blocks: Sequence[Block], scatter_mag: float) -> Weights:
+def start_weights(blocks: Sequence[Block], executor: Executor, scatter_mag: float) -> Weights:
     """Everything is used, with the same scatter beyond the errors."""
-    kept = [
-        Kept(pack(np.ones(len(block.mag), bool)), np.zeros(block.n_stars, np.uint8))
-        for block in blocks
-    ]
-    return Weights(kept, np.full(N_BINS, scatter_mag))
+    kept = executor.map(_start, (blocks,) * len(blocks), range(len(blocks)))
+    return Weights(list(kept), np.full(N_BINS, scatter_mag))
+
+
+def _start(blocks: Sequence[Block], index: int) -> Kept:
+    block = blocks[index]
+    return Kept(pack(np.ones(len(block.mag), bool)), np.zeros(block.n_stars, np.uint8))
 
 
 def pack(is_used: np.ndarray) -> np.ndarray:
@@ -84,9 +87,6 @@ def map_blocks(
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
-
-
-MAX_WAITING = 64
 
 
 def _call(
