@@ -98,7 +98,8 @@ def _draw_sky(
     axes: Axes, fields: pd.DataFrame, values: pd.Series, title: str, colours: str
 ) -> None:
     points = axes.scatter(fields["ra_deg"], fields["dec_deg"], c=values, s=6, cmap=colours)
-    axes.set(xlim=(360, 0), xlabel="RA (deg)", ylabel="Dec (deg)", title=title)
+    axes.set(xlabel="RA (deg)", ylabel="Dec (deg)", title=title)
+    axes.invert_xaxis()
     axes.figure.colorbar(points, ax=axes)
 
 

@@ -108,7 +108,7 @@ def make_exposures(
 
 def _draw_times(exposures: pd.DataFrame, settings: Simulation, random: Generator) -> np.ndarray:
     """Of many times of the year the one when the field is highest, with some freedom."""
-    n, n_tries = len(exposures), 12
+    n, n_tries = len(exposures), 30
     night = random.integers(0, settings.nights, (n_tries, n))
     mjd = START_MJD + night + 0.1 + 0.35 * random.random((n_tries, n))
     airmass = find_airmass(exposures["ra_deg"].to_numpy(), exposures["dec_deg"].to_numpy(), mjd)
