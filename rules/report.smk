@@ -150,5 +150,8 @@ rule report:
         rules.plot_run.output,
         rules.index_products.output,
         lambda wildcards: products.there([rules.time_fits.output.picture]),
+        lambda wildcards: products.there(
+            expand(rules.plot_survey.output, filtercode=FILTERCODES)
+        ),
         pictures_of_masters,
         [*pictures_of_units()],

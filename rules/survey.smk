@@ -8,6 +8,8 @@
 #   results/plot_survey/{filtercode}_*.png
 #   results/simulate_survey/{filtercode}_truth.parquet, {filtercode}_starflat.fits
 
+FILTERCODES = ("zg", "zr", "zi")
+
 
 rule simulate_survey:
     output:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 from ztfpsf.calibration.calibrate import Ccd, ProductPaths, calibrate_ccd
 from ztfpsf.calibration.normalisation import read_scale
 from ztfpsf.calibration.products import open_master
@@ -14,6 +15,8 @@ from ztfpsf.calibration.settings import make_detector, make_science
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_json
 from ztfpsf.jobs import job
+from ztfpsf.names import RawName
+from ztfpsf.star_flat import read_star_flat
 
 logger = logging.getLogger("ztfpsf")
 
@@ -53,7 +56,7 @@ def calibrate_science(
         scale = read_scale(path_to_focal_plane, night, raw.name.filtercode, raw.name.ccdid)
         ccd = Ccd(
             raw,
-            Masters(bias, flat, scale),
+            Masters(bias, flat, scale, read_response(settings["star_flat"], raw.name)),
             list(paths_to_ipac),
             detector_settings,
             make_science(settings),
@@ -65,6 +68,13 @@ def calibrate_science(
     for image, status in statuses.items():
         logger.info("%s: %s", image, status)
     write_json({image: {"status": status} for image, status in statuses.items()}, path_to_status)
+
+
+def read_response(folder: str | None, name: RawName) -> np.ndarray | None:
+    """The star flat of the filter and day of a frame; None without a folder of star flats."""
+    if folder is None:
+        return None
+    return read_star_flat(f"{folder}/{name.filtercode}_starflat.fits", name.quadrant(1).mjd)
 
 
 if __name__ == "__main__":

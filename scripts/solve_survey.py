@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from ztfpsf.io import make_provenance, write_json, write_table
 from ztfpsf.jobs import job
+from ztfpsf.star_flat import N_QUADRANTS, write_star_flat
 from ztfpsf.survey.errors import find_weak_modes
 from ztfpsf.survey.judgement import Robust
 from ztfpsf.survey.products import make_fields, make_record, make_zero_points, write_stars
 from ztfpsf.survey.residues import sum_residuals
 from ztfpsf.survey.solution import Model, Solution, solve_dataset
-from ztfpsf.survey.star_flat import write_star_flat
-from ztfpsf.survey.terms import N_QUADRANTS, Terms
+from ztfpsf.survey.terms import Terms
 
 logger = logging.getLogger("ztfpsf")
 

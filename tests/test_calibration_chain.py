@@ -24,6 +24,8 @@ from raw_night import (
 from ztfpsf.calibration.mask import BITS
 from ztfpsf.calibration.products import open_master
 from ztfpsf.errors import InputError
+from ztfpsf.fits_files import read_image
+from ztfpsf.star_flat import draw_response, write_star_flat
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +168,21 @@ def test_period_master_of_three_nights(night, tmp_path, kind):
             ccdid=CCDID,
             settings={"min_frames": 3, "clip_sigma": 4.0},
         )
+
+
+def test_star_flat_is_divided_out(night, products, tmp_path):
+    flat = np.random.default_rng(2).normal(0, 0.02, (1, 64, 5, 5))
+    record = {"version": "0", "inputs": [], "settings": {}}
+    write_star_flat(tmp_path / "zr_starflat.fits", flat, flat, flat[0], [58000.0], record)
+    applied = night.calibrate(tmp_path, star_flat=str(tmp_path))
+    for qid in range(1, 5):
+        plain, header = read_image(products["sciimg"][qid - 1])
+        divided, marked = read_image(applied["sciimg"][qid - 1])
+        rcid = 4 * (CCDID - 1) + qid - 1
+        response = draw_response(flat[0], rcid, (0, len(plain)), plain.shape)
+        assert response.std() > 0.01
+        np.testing.assert_allclose(divided * response, plain, rtol=1e-5)
+        assert (header["STARFLAT"], marked["STARFLAT"]) == (False, True)
+        before, after = (read_image(p["varimg"][qid - 1])[0] for p in (products, applied))
+        # Noise of photons in fewer ADU, and the flat's own.
+        assert np.nanmedian(after * response**2 / before) == pytest.approx(1.0, abs=1e-4)

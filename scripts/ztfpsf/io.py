@@ -11,8 +11,9 @@ import platform
 import tempfile
 import time
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,18 +154,29 @@ def check_format(path: str | Path, found: Any, rule: str) -> None:
 
 def write_table(table: "pd.DataFrame", path: str | Path, provenance: Mapping[str, Any]) -> None:
     """Write a table as parquet with its provenance in the file metadata, atomically."""
+    write_parts([table], path, provenance)
+
+
+def write_parts(
+    tables: "Iterable[pd.DataFrame]", path: str | Path, provenance: Mapping[str, Any]
+) -> None:
+    """Write a table of which not all is in memory: parts of the same columns, one or more."""
     import pyarrow
     import pyarrow.parquet
 
-    arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
+    parts = (pyarrow.Table.from_pandas(table, preserve_index=False) for table in tables)
+    first = next(parts)
     metadata = {
-        **(arrow.schema.metadata or {}),
+        **(first.schema.metadata or {}),
         PROVENANCE_KEY.encode(): json.dumps({**provenance, "format": FORMAT}).encode(),
     }
-    with atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(
-            arrow.replace_schema_metadata(metadata), temporary, write_page_checksum=True
-        )
+    schema = first.schema.with_metadata(metadata)
+    with (
+        atomic_path(path) as temporary,
+        pyarrow.parquet.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+    ):
+        for part in chain([first], parts):
+            writer.write_table(part.replace_schema_metadata(metadata))
 
 
 def read_table(path: str | Path, rule: str, columns: Sequence[str] = ()) -> "pd.DataFrame":

@@ -51,6 +51,11 @@ class QuadrantName(NamedTuple):
         return datetime.strptime(self.night, "%Y%m%d") + timedelta(days=days)
 
     @property
+    def mjd(self) -> float:
+        """Modified Julian date (UTC) of the start."""
+        return (self.start - datetime(1858, 11, 17)) / timedelta(days=1)
+
+    @property
     def exposure(self) -> str:
         return f"ztf_{self.filefracday}_{self.field:06d}_{self.filtercode}"
 

@@ -25,6 +25,7 @@ _PATHS = (
     "frames_root",
     "ipac_root",
     "detector.pocket_parameters",
+    "calibrate_science.star_flat",
     "simulate_raw.linearity_tables",
     "simulate_raw.sky.catalogue",
     "report.earlier_results",

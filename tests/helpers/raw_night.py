@@ -30,7 +30,12 @@ COSMICS = {
     "min_stars": 30,
     "grow_px": 2,
 }
-SCIENCE_SETTINGS = {"saturation_grow_px": 1, "cosmics": COSMICS, "compress": "none"}
+SCIENCE_SETTINGS = {
+    "star_flat": None,
+    "saturation_grow_px": 1,
+    "cosmics": COSMICS,
+    "compress": "none",
+}
 FLAT_LEVEL = np.mean(list(LEDS.values()))
 SKY = 300.0
 HOT, DEAD, LOW, SATURATED, HIT = (0, 20, 30), (1, 40, 50), (2, 60, 70), (0, 50, 90), (3, 30, 64)

@@ -1,7 +1,8 @@
 """A raw quadrant to a science image: S = (R - B) / f with its variance and mask, in ADU.
 
 R is the overscan- and linearity-corrected signal, B the master bias, f = F FLTNORM / N_FP the flat
-normalised to the focal plane. With gain g (electron/ADU) and read noise r (ADU)
+normalised to the focal plane, times the response of the survey's star flat where one is given. With
+gain g (electron/ADU) and read noise r (ADU)
 
     var(S) = (max(R - B, 0) / g + r^2 + sigma_B^2) / f^2 + (S sigma_f / f)^2.
 """
@@ -19,6 +20,7 @@ from ztfpsf.calibration.masters import row_ranges
 from ztfpsf.calibration.products import OK, Cards, Master
 from ztfpsf.errors import InputError
 from ztfpsf.noise import NO_SKY, model_variance
+from ztfpsf.star_flat import draw_response
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Masters(NamedTuple):
     bias: Master
     flat: Master
     flat_scale: float  # FLTNORM / N_FP
+    star_flat: np.ndarray | None = None  # (64, n, n) mag, what the flat leaves
 
 
 class Calibrated(NamedTuple):
@@ -82,13 +85,14 @@ def calibrate_quadrant(quadrant: RawQuadrant, masters: Masters, settings: Scienc
     mask |= masters.flat.mask(qid)
     image, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     saturated = np.empty(shape, bool)
-    scale, read_noise2 = np.float32(masters.flat_scale), np.float32(read_noise_adu**2)
+    read_noise2 = np.float32(read_noise_adu**2)
     for limits in row_ranges(shape[0]):
         rows = np.s_[limits[0] : limits[1]]
         raw = quadrant.raw_rows(*limits)
         np.greater_equal(raw, quadrant.settings.saturation_adu, out=saturated[rows])
         signal = quadrant.correct(raw, limits[0])
         signal -= masters.bias.rows(qid, *limits)
+        scale = _flat_scale(quadrant, masters, limits)
         flat = masters.flat.rows(qid, *limits) * scale
         image[rows] = divide_flat(signal, flat)
         flat_sigma = masters.flat.sigma_rows(qid, *limits) * scale
@@ -110,6 +114,17 @@ def calibrate_quadrant(quadrant: RawQuadrant, masters: Masters, settings: Scienc
         ("NCOSMIC", n_cosmics, "pixels hit by cosmic rays"),
     ]
     return Calibrated(image, variance, mask, cards)
+
+
+def _flat_scale(
+    quadrant: RawQuadrant, masters: Masters, limits: tuple[int, int]
+) -> np.ndarray | np.float32:
+    """What some rows of the master flat are multiplied by: scale of the CCD, star flat."""
+    scale = np.float32(masters.flat_scale)
+    if masters.star_flat is None:
+        return scale
+    rcid = quadrant.frame.name.quadrant(quadrant.qid).rcid
+    return scale * draw_response(masters.star_flat, rcid, limits, quadrant.frame.shape)
 
 
 def add_ipac_mask(mask: np.ndarray, ipac: np.ndarray, path: str) -> np.ndarray:
@@ -167,4 +182,5 @@ def _calibration_cards(
         ("FLATNGHT", flat_header["NIGHT"], "night of the master flat"),
         ("FLATLEDS", flat_header["LEDS"], "LEDs of the master flat"),
         ("FLTSCALE", masters.flat_scale, "CCD response over that of the focal plane"),
+        ("STARFLAT", masters.star_flat is not None, "star flat of the survey applied"),
     ]

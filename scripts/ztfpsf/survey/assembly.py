@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.block import Block
-from ztfpsf.survey.terms import N_QUADRANTS, Layout, make_basis
+from ztfpsf.survey.terms import Layout, make_basis
 from ztfpsf.survey.weights import Kept, find_weight
 
 MAX_EXACT = 2000  # superpixels in all; more are taken together

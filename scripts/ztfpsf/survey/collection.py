@@ -109,8 +109,7 @@ def make_exposures(names: list[QuadrantName]) -> pd.DataFrame:
     fields = read_fields().set_index("field")
     field = np.array([name.field for name in names])
     centre = fields.reindex(field)
-    start = np.array([name.start for name in names], "datetime64[us]")
-    mjd = (start - np.datetime64("1858-11-17")) / np.timedelta64(1, "D")
+    mjd = np.array([name.mjd for name in names])
     ra, dec = centre["ra_deg"].to_numpy(), centre["dec_deg"].to_numpy()
     airmass = find_gradient(ra, dec, mjd)
     return pd.DataFrame(
@@ -149,7 +148,8 @@ def _write_cells(
     """Match the measurements, rewrite the cells; the cells of each image."""
     ra, dec = table["ra_deg"].to_numpy(), table["dec_deg"].to_numpy()
     near = _find_near_cells(ra, dec, radius_arcsec)
-    stars = pd.concat([read_cell(root, cell, "stars") for cell in near], ignore_index=True)
+    none = read_cell(root, -1, "stars")
+    stars = pd.concat([none, *(read_cell(root, cell, "stars") for cell in near)], ignore_index=True)
     matched = match(ra, dec, stars, radius_arcsec)
     # Two sources of an image that are one star: neither is it.
     table = table.assign(star_id=matched.star_id).drop_duplicates(["image", "star_id"], keep=False)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.focal_plane import SHAPE
+from ztfpsf.star_flat import N_QUADRANTS, find_superpixel
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.fields import HALF_PX, find_offsets
-from ztfpsf.survey.terms import N_QUADRANTS, Layout, Terms
+from ztfpsf.survey.terms import Layout, Terms
 
 EXPOSURE, QUADRANT = "exposure", "quadrant"
 
@@ -103,14 +104,6 @@ def make_block(measurements: pd.DataFrame, stars: pd.DataFrame, units: Units) ->
         names, np.append(start, len(star_id)), touched.astype(np.int64), local.astype(np.int32),
         mag, variance, u, v, superpixel, rcid.astype(np.uint8), np.nan_to_num(colour), airmass,
     )  # fmt: skip
-
-
-def find_superpixel(rcid: np.ndarray, x_px: np.ndarray, y_px: np.ndarray, n: int) -> np.ndarray:
-    """Number of the superpixel, (n x n) of each quadrant: quadrant, row, column."""
-    ny, nx = SHAPE
-    column = np.clip((x_px + 0.5) * (n / nx), 0, n - 1).astype(np.int32)
-    row = np.clip((y_px + 0.5) * (n / ny), 0, n - 1).astype(np.int32)
-    return (rcid.astype(np.int32) * n + row) * n + column
 
 
 def _place(

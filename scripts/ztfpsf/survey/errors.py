@@ -14,12 +14,12 @@ from scipy import sparse
 from scipy.linalg import eigh, lapack
 
 from ztfpsf.errors import InputError
+from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.assembly import Space, compress, make_design, share
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.coarse import Coarse
 from ztfpsf.survey.gauge import settle_covariance
 from ztfpsf.survey.rounds import Fit
-from ztfpsf.survey.terms import N_QUADRANTS
 from ztfpsf.survey.weights import Kept, find_weight
 
 N_MODES = 6

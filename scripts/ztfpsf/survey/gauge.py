@@ -7,8 +7,9 @@
 
 import numpy as np
 
+from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.assembly import Groups, Space
-from ztfpsf.survey.terms import N_QUADRANTS, Layout
+from ztfpsf.survey.terms import Layout
 
 
 def settle(layout: Layout, groups: Groups, period: np.ndarray, unknowns: np.ndarray) -> None:

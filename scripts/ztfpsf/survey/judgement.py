@@ -34,7 +34,7 @@ class Robust:
 
     rounds: int = 5
     clip_sigma: float = 5.0
-    max_chi2_star: float = 3.0  # per degree of freedom; above: variable
+    max_chi2_star: float = 3.0  # mean of squares cut at clip_sigma^2; above: variable
     max_chi2_unit: float = 4.0  # mean of squares cut at clip_sigma^2; above: not averaged
     start_scatter_mag: float = 0.01
     tolerance_mag: float = 1e-5
@@ -158,15 +158,17 @@ def _judge(
         found = find_residuals(block, kept, scatter_mag, layout, unknowns)
         keep = is_candidate & ~_find_outliers(block, found, limit)
         kept = kept._replace(bits=pack(keep))
-    t2 = np.nan_to_num(found.t, nan=0.0) ** 2
-    n_kept = np.maximum(block.sum_stars(keep), 1.0)
-    chi2 = block.sum_stars(np.where(keep, np.minimum(t2, limit), 0.0)) / n_kept
+    t2 = np.minimum(np.nan_to_num(found.t, nan=0.0) ** 2, limit)
+    # One wrong measurement does not make a variable star.
+    of_star = np.where(is_candidate, t2, 0.0)
+    rest = block.sum_stars(of_star) - np.maximum.reduceat(of_star, block.star_start[:-1])
+    n_rest = np.maximum(block.sum_stars(is_candidate) - 1.0, 1.0)
     # The scatter of a few measurements says little.
-    is_variable = chi2 > robust.max_chi2_star * (1.0 + 3.0 / n_kept)
+    is_variable = rest / n_rest > robust.max_chi2_star * (1.0 + 3.0 / n_rest)
     keep &= ~block.of_stars(is_variable)
     use = np.isfinite(found.t) & ~block.of_stars(is_variable)
     n_units = len(block.units)
-    square = np.bincount(block.unit[use], np.minimum(t2, limit)[use], n_units)
+    square = np.bincount(block.unit[use], t2[use], n_units)
     count = np.bincount(block.unit[use], minlength=n_units)
     return Kept(pack(keep), find_bin(found.magnitude)), block.units, square, count
 

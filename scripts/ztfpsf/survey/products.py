@@ -1,6 +1,5 @@
 """Writing a solution: zero points, stars, star flat, fields, residuals, and the record."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ztfpsf.io import PROVENANCE_KEY, atomic_path
+from ztfpsf.io import write_parts
+from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.dataset import read_cell
 from ztfpsf.survey.design import QUADRANT
 from ztfpsf.survey.errors import Modes, find_gradient, find_unit_covariance, find_weak_modes
 from ztfpsf.survey.residues import COLOUR_BINS, Residues, iterate_stars
 from ztfpsf.survey.solution import Solution
-from ztfpsf.survey.terms import N_COEFFICIENTS, N_QUADRANTS
+from ztfpsf.survey.terms import N_COEFFICIENTS
 from ztfpsf.survey.weights import BIN_MAG, BRIGHTEST_MAG, N_BINS
 
 OK = "ok"
@@ -160,23 +160,3 @@ def _iterate_stars(solution: Solution) -> Iterable[pd.DataFrame]:
         stars = pd.concat([read_cell(blocks.root, cell, "stars") for cell in cells])
         stars = stars.drop(columns=["reference_mag", "reference_error_mag"])
         yield stars.merge(table, on="star_id")
-
-
-def write_parts(
-    tables: Iterable[pd.DataFrame], path: str | Path, provenance: Mapping[str, Any]
-) -> None:
-    """Write a table part by part, each a row group; else as `ztfpsf.io.write_table`."""
-    import pyarrow
-    import pyarrow.parquet
-
-    with atomic_path(path) as temporary:
-        writer = None
-        for table in tables:
-            arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
-            if writer is None:
-                metadata = {PROVENANCE_KEY.encode(): json.dumps(provenance).encode()}
-                schema = arrow.schema.with_metadata({**(arrow.schema.metadata or {}), **metadata})
-                writer = pyarrow.parquet.ParquetWriter(temporary, schema, write_page_checksum=True)
-            writer.write_table(arrow.cast(writer.schema))
-        if writer is not None:
-            writer.close()

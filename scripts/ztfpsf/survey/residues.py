@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.design import Units
 from ztfpsf.survey.errors import Covariance, find_star_variance
 from ztfpsf.survey.judgement import find_residuals
 from ztfpsf.survey.rounds import Fit
-from ztfpsf.survey.terms import N_QUADRANTS, Layout
+from ztfpsf.survey.terms import Layout
 from ztfpsf.survey.weights import N_BINS, Kept, map_blocks, unpack
 
 COLOUR_BINS = np.linspace(-2.0, 2.0, 21)

@@ -28,6 +28,7 @@ logger = logging.getLogger("ztfpsf")
 SMALLEST_POLYNOMIAL_MAG = 1e-5
 # Outliers are found as well with zero points that are not final, in units of their tolerance.
 EARLY = 10.0
+PATIENCE = 8  # iterations before the coarse matrix is made anew
 
 
 class Fit(NamedTuple):
@@ -54,24 +55,25 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
     polynomial = np.full(layout.n_coefficients - 1, layout.terms.polynomial_mag)
     unknowns, bad = np.zeros(layout.size), np.zeros(layout.n_units, bool)
     iterations: list[int] = []
+    coarse: Coarse | None = None
     for number in range(1, robust.rounds + 1):
         normal = make_normal(problem, weights, polynomial)
         inverse = _invert(normal)
-        # In between, the one of the first round is near enough: it only speeds up the solution.
-        if number in (1, robust.rounds):
+        is_last = number == robust.rounds
+        tolerance = robust.tolerance_mag * (1.0 if is_last else EARLY)
+        clear(normal, unknowns)
+        n_iterations = 0
+        if coarse is not None and not is_last:
+            # That of an earlier round may do: it only speeds up the solution.
+            solved = _solve(normal, inverse, coarse, unknowns, tolerance, PATIENCE)
+            unknowns, n_iterations = solved.unknowns, solved.iterations
+        if coarse is None or is_last or solved.change_mag > tolerance:
             coarse = make_coarse(normal, find_groups(normal))
-        solved = gradients.solve(
-            normal.multiply,
-            partial(_precondition, layout, inverse, coarse),
-            normal.right_side,
-            clear(normal, unknowns),
-            robust.tolerance_mag * (1.0 if number == robust.rounds else EARLY),
-            robust.max_iterations,
-        )
-        unknowns = solved.unknowns
+            solved = _solve(normal, inverse, coarse, unknowns, tolerance, robust.max_iterations)
+            unknowns, n_iterations = solved.unknowns, n_iterations + solved.iterations
         settle(layout, coarse.space.groups, problem.period, unknowns)
-        iterations.append(solved.iterations)
-        logger.info("round %d: %d iterations", number, solved.iterations)
+        iterations.append(n_iterations)
+        logger.info("round %d: %d iterations", number, n_iterations)
         if number < robust.rounds:
             polynomial = find_polynomial_width(normal, inverse, unknowns)
             weights, bad = judge(problem, weights, unknowns, bad, robust)
@@ -128,13 +130,32 @@ def _invert(normal: Normal) -> np.ndarray:
     return inverse
 
 
+def _solve(
+    normal: Normal,
+    inverse: np.ndarray,
+    coarse: Coarse,
+    start: np.ndarray,
+    tolerance_mag: float,
+    max_iterations: int,
+) -> gradients.Solved:
+    return gradients.solve(
+        normal.multiply,
+        partial(_precondition, normal, inverse, coarse),
+        normal.right_side,
+        start,
+        tolerance_mag,
+        max_iterations,
+    )
+
+
 def _precondition(
-    layout: Layout, inverse: np.ndarray, coarse: Coarse, residual: np.ndarray
+    normal: Normal, inverse: np.ndarray, coarse: Coarse, residual: np.ndarray
 ) -> np.ndarray:
-    units, _ = layout.split(residual)
+    layout = normal.problem.layout
     out = coarse.correct(residual)
-    layout.split(out)[0][...] += np.einsum("ukl,ul->uk", inverse, units)
-    return out
+    layout.split(out)[0][...] += np.einsum("ukl,ul->uk", inverse, layout.split(residual)[0])
+    # The coarse matrix may know units that were left out since.
+    return clear(normal, out)
 
 
 def find_polynomial_width(normal: Normal, inverse: np.ndarray, unknowns: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator, default_rng
 
+from ztfpsf.star_flat import find_superpixel
 from ztfpsf.survey.cells import find_cell, find_limits
-from ztfpsf.survey.design import find_superpixel
 from ztfpsf.survey.fields import HALF_PX, RADIUS_DEG, find_places, make_unit_vectors, project
 from ztfpsf.survey.truth import Simulation, Truth
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-N_QUADRANTS = 64
+from ztfpsf.star_flat import N_QUADRANTS
+
 N_COEFFICIENTS = {0: 1, 1: 3, 2: 6}
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator, default_rng
 
+from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.airmass import Airmass, find_airmass, find_gradient
 from ztfpsf.survey.fields import FIRST_SECONDARY, read_fields
-from ztfpsf.survey.terms import N_QUADRANTS
 
 START_MJD = 58800.0
 

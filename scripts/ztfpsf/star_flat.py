@@ -14,10 +14,9 @@ from astropy.io import fits
 from ztfpsf.errors import InputError
 from ztfpsf.focal_plane import SHAPE
 from ztfpsf.io import open_product, write_fits
-from ztfpsf.survey.design import find_superpixel
-from ztfpsf.survey.terms import N_QUADRANTS
 
 RULE = "solve_survey"
+N_QUADRANTS = 64
 
 
 def write_star_flat(
@@ -54,9 +53,23 @@ def read_star_flat(path: str | Path, mjd: float) -> np.ndarray:
     return flats[period]
 
 
-def draw_response(flat_mag: np.ndarray, rcid: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    """Response of a quadrant, (ny, nx) float32, stored order: 10^(-0.4 star flat)."""
+def find_superpixel(rcid: np.ndarray, x_px: np.ndarray, y_px: np.ndarray, n: int) -> np.ndarray:
+    """Number of the superpixel, (n x n) of each quadrant: quadrant, row, column."""
+    ny, nx = SHAPE
+    column = np.clip((x_px + 0.5) * (n / nx), 0, n - 1).astype(np.int32)
+    row = np.clip((y_px + 0.5) * (n / ny), 0, n - 1).astype(np.int32)
+    return (rcid.astype(np.int32) * n + row) * n + column
+
+
+def draw_response(
+    flat_mag: np.ndarray, rcid: int, rows: tuple[int, int], shape: tuple[int, int] = SHAPE
+) -> np.ndarray:
+    """Response 10^(-0.4 star flat) of some rows of a quadrant, stored order, float32.
+
+    `flat_mag` (64, n, n); rows from, to, of a quadrant of `shape` (ny, nx).
+    """
     ny, nx = shape
-    y, x = np.arange(ny) * (SHAPE[0] / ny), np.arange(nx) * (SHAPE[1] / nx)
+    y = (np.arange(*rows) + 0.5) * (SHAPE[0] / ny) - 0.5
+    x = (np.arange(nx) + 0.5) * (SHAPE[1] / nx) - 0.5
     place = find_superpixel(np.array([[rcid]]), x[None, :], y[:, None], flat_mag.shape[-1])
-    return (10.0 ** (-0.4 * flat_mag.reshape(N_QUADRANTS, -1))).ravel()[place].astype(np.float32)
+    return (10.0 ** (-0.4 * flat_mag)).ravel()[place].astype(np.float32)
