@@ -55,25 +55,19 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
     polynomial = np.full(layout.n_coefficients - 1, layout.terms.polynomial_mag)
     unknowns, bad = np.zeros(layout.size), np.zeros(layout.n_units, bool)
     iterations: list[int] = []
-    coarse: Coarse | None = None
+    known: Coarse | None = None
     for number in range(1, robust.rounds + 1):
         normal = make_normal(problem, weights, polynomial)
         inverse = _invert(normal)
-        is_last = number == robust.rounds
-        tolerance = robust.tolerance_mag * (1.0 if is_last else EARLY)
+        if number == robust.rounds:  # its errors are those of the last weights
+            known = None
         clear(normal, unknowns)
-        n_iterations = 0
-        if coarse is not None and not is_last:
-            # That of an earlier round may do: it only speeds up the solution.
-            solved = _solve(normal, inverse, coarse, unknowns, tolerance, PATIENCE)
-            unknowns, n_iterations = solved.unknowns, solved.iterations
-        if coarse is None or is_last or solved.change_mag > tolerance:
-            coarse = make_coarse(normal, find_groups(normal))
-            solved = _solve(normal, inverse, coarse, unknowns, tolerance, robust.max_iterations)
-            unknowns, n_iterations = solved.unknowns, n_iterations + solved.iterations
+        tolerance = robust.tolerance_mag * (1.0 if number == robust.rounds else EARLY)
+        solved, coarse = _solve_round(normal, inverse, known, unknowns, tolerance, robust)
+        known, unknowns = coarse, solved.unknowns
         settle(layout, coarse.space.groups, problem.period, unknowns)
-        iterations.append(n_iterations)
-        logger.info("round %d: %d iterations", number, n_iterations)
+        iterations.append(solved.iterations)
+        logger.info("round %d: %d iterations", number, solved.iterations)
         if number < robust.rounds:
             polynomial = find_polynomial_width(normal, inverse, unknowns)
             weights, bad = judge(problem, weights, unknowns, bad, robust)
@@ -130,22 +124,34 @@ def _invert(normal: Normal) -> np.ndarray:
     return inverse
 
 
-def _solve(
+def _solve_round(
     normal: Normal,
     inverse: np.ndarray,
-    coarse: Coarse,
+    coarse: Coarse | None,
     start: np.ndarray,
     tolerance_mag: float,
-    max_iterations: int,
-) -> gradients.Solved:
-    return gradients.solve(
-        normal.multiply,
-        partial(_precondition, normal, inverse, coarse),
-        normal.right_side,
-        start,
-        tolerance_mag,
-        max_iterations,
-    )
+    robust: Robust,
+) -> tuple[gradients.Solved, Coarse]:
+    """Solution, and the coarse matrix that it was found with.
+
+    That of an earlier round may do, it only speeds up the solution; else it is made anew.
+    """
+
+    def solve(matrix: Coarse, first: np.ndarray, limit: int) -> gradients.Solved:
+        precondition = partial(_precondition, normal, inverse, matrix)
+        return gradients.solve(
+            normal.multiply, precondition, normal.right_side, first, tolerance_mag, limit
+        )
+
+    n_before = 0
+    if coarse is not None:
+        solved = solve(coarse, start, PATIENCE)
+        if solved.change_mag <= tolerance_mag:
+            return solved, coarse
+        start, n_before = solved.unknowns, solved.iterations
+    coarse = make_coarse(normal, find_groups(normal))
+    solved = solve(coarse, start, robust.max_iterations)
+    return solved._replace(iterations=n_before + solved.iterations), coarse
 
 
 def _precondition(
