@@ -1,7 +1,7 @@
 """Seconds of a fit against the number of stars, after compilation.
 
-The stars are Moffat stars of one shape with noise; weights are those of the truth, so that nothing
-but the optimiser is timed.
+The stars are drawn by the model, the same everywhere, with noise. Weights are those of the truth,
+so that nothing but the optimiser is timed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
