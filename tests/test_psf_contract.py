@@ -19,6 +19,7 @@ from ztfpsf.psf.profile.residual_grid import ResidualGrid
 from ztfpsf.psf.profile.star import FLUX, star_psf
 from ztfpsf.psf.solution.fit import fit_image
 from ztfpsf.psf.solution.result import ImageFit
+from ztfpsf.stars.images import measure_sky
 
 N_STARS, SIZE_PX, HALF_PX = 40, 17, 30
 
@@ -69,7 +70,8 @@ def test_photometry_finds_the_fluxes_of_stars_with_that_psf(fitted: Fitted) -> N
     flux = np.geomspace(1e3, 1e5, 12)
     image = make_quadrant(draw_image(psf, x, y, flux), seed=4)
     stars = make_catalogue(x, y, image.header)
-    table = measure_image(psf, image, None, stars, SETTINGS, THREADS).stars
+    sky = measure_sky(image)
+    table = measure_image(psf, image, sky, None, stars, SETTINGS, THREADS).stars
     pull = (table["flux_adu"] - flux) / table["flux_error_adu"]
     assert (pull.abs() < 5.0).all()
     assert 0.3 < pull.std() < 2.0
