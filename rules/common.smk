@@ -12,7 +12,8 @@ BASE = Path(workflow.basedir)
 SCRIPTS = BASE / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from ztfpsf.names import EXPOSURE_PATTERN, UNIT_PATTERN
+from ztfpsf.names import EXPOSURE_PATTERN
+from ztfpsf.units import UNIT_PATTERN
 from ztfpsf_workflow import inputs
 from ztfpsf_workflow.code import hash_code
 from ztfpsf_workflow.configuration import read_configuration
@@ -31,8 +32,14 @@ with one_sentence():
 
 
 @cache
+def images_by_unit():
+    """Names of the images of every unit of the configured kind."""
+    return SHEET.images_by_unit(config["unit"], config["batch_size"])
+
+
+@cache
 def unit_images(unit):
-    """The ImageFiles of an exposure, CCD or quadrant."""
+    """The ImageFiles of a unit."""
     with one_sentence():
         return inputs.find_images(SHEET, unit, config["catalogue"])
 
@@ -120,7 +127,7 @@ def all_products(wildcards):
     """Comparison of every unit; pictures and validation of the first fit of each model; fluxes by
     the first fit.
     """
-    units = SHEET.units(config["unit"])
+    units = images_by_unit()
     first = {fit["model"]: fit["optimiser"] for fit in reversed(FITS)}
     products = expand(rules.compare_fits.output, unit=units)
     products += expand(rules.measure_photometry.output, **FITS[0], unit=units)
@@ -128,7 +135,7 @@ def all_products(wildcards):
         for made in (rules.plot_psf.output, rules.validate_psf.output):
             products += expand(made, model=model, optimiser=optimiser, unit=units)
     if config["frames"] == inputs.SIMULATED:
-        simulated = inputs.list_true_units(SHEET, FRAMES, config["unit"])
+        simulated = inputs.list_true_units(units, FRAMES)
         products += expand(rules.compare_truth.output, **FITS[0], unit=simulated)
     return products
 

@@ -32,14 +32,12 @@ def psf_of_first_fit(wildcards):
 
 def made(pattern, fits=FITS[:1]):
     """Input function: one product of some fits of all units, as far as it is there."""
-    return lambda wildcards: products.find_made(
-        pattern, fits, SHEET.units(config["unit"])
-    )
+    return lambda wildcards: products.find_made(pattern, fits, images_by_unit())
 
 
 def images_of_units(wildcards):
     """Params function: names of the images of every unit."""
-    return products.group_images(SHEET.names, config["unit"])
+    return images_by_unit()
 
 
 def steps_of_images(wildcards):
@@ -136,7 +134,7 @@ def pictures_of_masters(wildcards):
 
 def pictured_units():
     """The units that the report shows one by one: those named, or all if there are few."""
-    units = SHEET.units(config["unit"])
+    units = [*images_by_unit()]
     named = config["report"]["units"]
     with one_sentence():
         for unit in named:

@@ -90,7 +90,10 @@ def test_readme_has_the_table_of_all_keys() -> None:
     [
         ({"unti": "ccd"}, "there is no key 'unti' (did you mean 'unit'?)"),
         ({"fit_psf": {"degre": 2}}, "there is no key 'fit_psf.degre' (did you mean 'degree'?)"),
-        ({"unit": "night"}, "key 'unit' is 'night'; it must be one of quadrant, ccd, exposure ("),
+        (
+            {"unit": "night"},
+            "key 'unit' is 'night'; it must be one of quadrant, ccd, exposure, group, batch (",
+        ),
         ({"cut_stamps": {"size_px": 24}}, "'cut_stamps.size_px' is 24; it must be odd"),
         ({"cut_stamps": None}, "key 'cut_stamps' is None; it must be a block of keys"),
         ({"max_failed_fraction": 2}, "'max_failed_fraction' is 2; it must be at most 1"),

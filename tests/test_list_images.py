@@ -54,8 +54,8 @@ def test_all_images_of_a_tree(tree: Path, tmp_path: Path, ending: str) -> None:
         ImageFiles(IMAGES[1], f"{stem}sciimg.fits", f"{stem}mskimg.fits.gz")
     ]
     assert [files.image for files in sheet.images(IMAGES[1][:28])] == [*IMAGES[1:3]]
-    assert sheet.units("ccd") == sorted({image[:34] for image in IMAGES})
-    assert sheet.units("exposure") == sorted({image[:28] for image in IMAGES})
+    assert sheet.units("ccd", 64) == sorted({image[:34] for image in IMAGES})
+    assert sheet.units("exposure", 64) == sorted({image[:28] for image in IMAGES})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_large_parquet_sheet(tmp_path: Path) -> None:
     write_parquet_sheet([ImageFiles(name, f"{name}.fits") for name in names], path)
     sheet = read_sheet(path)
     assert [files.image for files in sheet.rows] == sheet.names == names
-    assert len(sheet.units("exposure")) == 1000
+    assert len(sheet.units("exposure", 64)) == 1000
     images = sheet.images("ztf_20200924000700_000655_zr")
     assert len(images) == 64
     assert (

@@ -1,10 +1,8 @@
 """Names of ZTF images."""
 
-import re
-
 import pytest
 from ztfpsf.errors import InputError
-from ztfpsf.names import CCD_PATTERN, EXPOSURE_PATTERN, UNIT_PATTERN, parse_quadrant
+from ztfpsf.names import parse_quadrant
 
 NAME = "ztf_20200924431759_000655_zr_c13_o_q3"
 
@@ -40,13 +38,3 @@ def test_other_names_are_refused(name: str) -> None:
 def test_days_that_are_in_no_calendar(day: str) -> None:
     with pytest.raises(InputError, match=f"there is no day {day}"):
         parse_quadrant(NAME.replace("20200924", day))
-
-
-def test_units_are_exposures_ccds_and_quadrants() -> None:
-    name = parse_quadrant(NAME)
-    assert re.fullmatch(EXPOSURE_PATTERN, name.exposure)
-    assert re.fullmatch(CCD_PATTERN, name.ccd)
-    for unit in (name.exposure, name.ccd, NAME):
-        assert re.fullmatch(UNIT_PATTERN, unit)
-        assert not re.fullmatch(UNIT_PATTERN, unit + "_stars")
-    assert not re.fullmatch(UNIT_PATTERN, "ztf_20200924431759_000655_zr_c13")

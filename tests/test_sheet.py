@@ -104,9 +104,9 @@ def test_units(tmp_path: Path) -> None:
         f"{EXPOSURE}_c01_o_q1",
     ]
     sheet = read_sheet(write(tmp_path, "image,sciimg\n" + "".join(f"{n},a.fits\n" for n in names)))
-    assert sheet.units("exposure") == [EXPOSURE, later]
-    assert sheet.units("ccd") == [f"{EXPOSURE}_c01_o", f"{EXPOSURE}_c11_o", f"{later}_c01_o"]
-    assert sheet.units("quadrant") == sorted(names)
+    assert sheet.units("exposure", 64) == [EXPOSURE, later]
+    assert sheet.units("ccd", 64) == [f"{EXPOSURE}_c01_o", f"{EXPOSURE}_c11_o", f"{later}_c01_o"]
+    assert sheet.units("quadrant", 64) == sorted(names)
     for unit in (EXPOSURE, f"{EXPOSURE}_c01_o", f"{EXPOSURE}_c01_o_q4", later):
         expected = [name for name in sorted(names) if name.startswith(unit)]
         assert [files.image for files in sheet.images(unit)] == expected

@@ -37,8 +37,10 @@ def test_images_of_both_sheets(tmp_path: Path) -> None:
     sheet = tmp_path / "images.csv"
     sheet.write_text("image,sciimg\nztf_20200924431760_000655_zr_c13_o_q3,a.fits\n")
     images = list_images(images=str(sheet))
-    assert images.units("ccd") == [CCD, "ztf_20200924431760_000655_zr_c13_o"]
-    assert inputs.list_true_units(images, FRAMES, "ccd") == [CCD]
+    units = images.images_by_unit("ccd", 64)
+    later = "ztf_20200924431760_000655_zr_c13_o"
+    assert units == {CCD: [f"{CCD}_q{q}" for q in range(1, 5)], later: [f"{later}_q3"]}
+    assert inputs.list_true_units(units, FRAMES) == [CCD]
 
 
 def test_no_images_at_all() -> None:

@@ -25,12 +25,6 @@ def test_pattern_of_a_fit_keeps_other_wildcards() -> None:
     assert products.of_fit("{model}/{optimiser}/{unit}.fits", FITS[0]) == "moffat/adam/{unit}.fits"
 
 
-def test_images_by_unit() -> None:
-    ccd = "ztf_20200924431759_000655_zr_c13_o"
-    names = [f"{ccd}_q1", f"{ccd}_q2"]
-    assert products.group_images(names, "ccd") == {ccd: names}
-
-
 def test_all_products_of_an_image() -> None:
     outputs = {"cut": {"stamps": "{unit}_s"}, "fit": {"psf": "{model}/{optimiser}/{unit}_p"}}
     assert products.list_products(outputs, FITS)[3:] == [

@@ -9,7 +9,6 @@ from ztfpsf.errors import InputError
 EXPOSURE_PATTERN = r"ztf_20\d{12}_\d{6}_z[gri]"
 CCD_PATTERN = EXPOSURE_PATTERN + r"_c(?:0[1-9]|1[0-6])_o"
 QUADRANT_PATTERN = CCD_PATTERN + r"_q[1-4]"
-UNIT_PATTERN = EXPOSURE_PATTERN + r"(?:_c(?:0[1-9]|1[0-6])_o(?:_q[1-4])?)?"
 
 _QUADRANT = re.compile(
     r"ztf_(?P<filefracday>(?P<year>20\d{2})(?P<month>\d{2})(?P<day>\d{2})(?P<fracday>\d{6}))"
@@ -62,10 +61,6 @@ class QuadrantName(NamedTuple):
     @property
     def ccd(self) -> str:
         return f"{self.exposure}_c{self.ccdid:02d}_o"
-
-    def unit(self, level: str) -> str:
-        """Name of its `quadrant`, `ccd` or `exposure`."""
-        return str(self) if level == "quadrant" else getattr(self, level)
 
     def __str__(self) -> str:
         return f"{self.ccd}_q{self.qid}"

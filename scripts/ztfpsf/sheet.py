@@ -7,10 +7,10 @@ and no file is looked at before its unit is asked for.
 
 import difflib
 import os
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from ztfpsf.csv_rows import SheetKind, read_rows
 from ztfpsf.errors import InputError
@@ -22,12 +22,13 @@ from ztfpsf.listing import (
     find_images,
 )
 from ztfpsf.names import QuadrantName, parse_quadrant
+from ztfpsf.units import bounds, group_of, is_group, list_units
 
 COLUMNS = ("image", "sciimg", "mskimg", "catalogue", "varimg")
-LEVELS = ("quadrant", "ccd", "exposure")
 
 
-class ImageSheet(NamedTuple):
+@dataclass(frozen=True)
+class ImageSheet:
     """The images of a sheet, by name; `rows[i]` belongs to `names[i]`."""
 
     path: str
@@ -36,27 +37,41 @@ class ImageSheet(NamedTuple):
     rows: Sequence[ImageFiles]
 
     def images(self, unit: str) -> Sequence[ImageFiles]:
-        """Files of the images of an exposure, CCD or quadrant, in the order of their names.
+        """Files of the images of a unit, in the order of their names.
 
         Raises InputError when the sheet has none.
         """
-        # Names of one unit are neighbours, between the unit's name and the name with the character
-        # after "_" behind it.
-        rows = self.rows[
-            bisect_left(self.names, unit) : bisect_left(self.names, unit + chr(ord("_") + 1))
-        ]
-        if not rows:
+        places = self._find_places(unit)
+        if not places:
             raise InputError(
                 f"{self.path}: no image of '{unit}' in this image sheet; add a row for each of its "
                 "images, or correct the name."
             )
-        return [self._resolve(row) for row in rows]
+        return [self._resolve(self.rows[place]) for place in places]
 
-    def units(self, level: str) -> Sequence[str]:
-        """Sorted names of the sheet's exposures, CCDs or quadrants."""
-        # All names of a level have one length.
-        length = len(parse_quadrant(self.names[0]).unit(level)) if self.names else 0
-        return sorted({name[:length] for name in self.names})
+    def images_by_unit(self, level: str, batch_size: int) -> dict[str, list[str]]:
+        """Names of the images of every unit."""
+        return {
+            unit: [self.names[place] for place in self._find_places(unit)]
+            for unit in self.units(level, batch_size)
+        }
+
+    def units(self, level: str, batch_size: int) -> Sequence[str]:
+        """Sorted names of the units of the sheet; see ztfpsf.units."""
+        return list_units(self.names, level, batch_size)
+
+    def _find_places(self, unit: str) -> Sequence[int]:
+        """Numbers of the rows of a unit."""
+        if is_group(unit):
+            return self._groups.get(unit, [])
+        return range(*bounds(self.names, unit))
+
+    @cached_property
+    def _groups(self) -> Mapping[str, Sequence[int]]:
+        groups: dict[str, list[int]] = {}
+        for place, name in enumerate(self.names):
+            groups.setdefault(group_of(name), []).append(place)
+        return groups
 
     def _resolve(self, row: ImageFiles) -> ImageFiles:
         """Replace a root of ZTF's tree by the files below it; a file may have any name."""

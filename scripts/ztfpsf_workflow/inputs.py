@@ -1,7 +1,7 @@
 """Which images and raw frames there are: sheets, simulated frames, and where their files lie."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def _calibrated_files(image: QuadrantName) -> ImageFiles:
 
 
 def find_images(sheet: ImageSheet, unit: str, catalogue: Mapping[str, Any]) -> list[ImageFiles]:
-    """Files of the images of an exposure, CCD or quadrant, a table of stars among them if need be.
+    """Files of the images of a unit, a table of stars among them if need be.
 
     Raises InputError when the unit has no image, or an image no table.
     """
@@ -94,14 +94,10 @@ def _with_catalogue(
     return files._replace(catalogue=catalogue["path"])
 
 
-def list_true_units(sheet: ImageSheet, frames: FrameSheet, level: str) -> list[str]:
-    """Units whose images are all made from the frames of the sheet."""
+def list_true_units(units: Mapping[str, Sequence[str]], frames: FrameSheet) -> list[str]:
+    """Units (names of their images by unit) whose images are all made from the frames."""
     made = {str(image) for image in frames.images()}
-    return [
-        unit
-        for unit in sheet.units(level)
-        if made.issuperset(files.image for files in sheet.images(unit))
-    ]
+    return [unit for unit, images in units.items() if made.issuperset(images)]
 
 
 def find_raw(frames: FrameSheet, ccd: str) -> str:

@@ -1,10 +1,8 @@
 """What a run has made so far: the report tells of that, whatever failed, and begins nothing."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
-
-from ztfpsf.names import parse_quadrant
 
 Fit = Mapping[str, str]  # model and optimiser
 
@@ -21,18 +19,10 @@ def of_fit(pattern: str, fit: Fit) -> str:
     return pattern
 
 
-def find_made(pattern: str, fits: Iterable[Fit], units: Sequence[str]) -> list[str]:
+def find_made(pattern: str, fits: Iterable[Fit], units: Collection[str]) -> list[str]:
     """One product of some fits of all units, as far as it is there."""
     patterns = [of_fit(pattern, fit) for fit in fits]
     return there(pattern.format(unit=unit) for pattern in patterns for unit in units)
-
-
-def group_images(names: Iterable[str], level: str) -> dict[str, list[str]]:
-    """Names of the images of every unit."""
-    units: dict[str, list[str]] = {}
-    for name in names:
-        units.setdefault(parse_quadrant(name).unit(level), []).append(name)
-    return units
 
 
 def list_products(outputs: Mapping[str, Mapping[str, str]], fits: Sequence[Fit]) -> list[list[str]]:

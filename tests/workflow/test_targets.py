@@ -155,7 +155,10 @@ def test_own_files_fetch_nothing(workflow: Workflow) -> None:
     assert {f"{QUADRANT}_sciimg.fits", f"{QUADRANT}_mskimg.fits"} <= run.files
 
 
-@pytest.mark.parametrize(("unit", "n_jobs"), [("exposure", 1), ("ccd", 2), ("quadrant", 3)])
+@pytest.mark.parametrize(
+    ("unit", "n_jobs"),
+    [("exposure", 1), ("ccd", 2), ("quadrant", 3), ("group", 3), ("batch", 1)],
+)
 def test_unit_decides_how_many_images_a_job_takes(
     workflow: Workflow, unit: str, n_jobs: int
 ) -> None:
@@ -164,6 +167,25 @@ def test_unit_decides_how_many_images_a_job_takes(
     run = workflow.dry_run("--config", sheet, f"unit={unit}")
     assert run.jobs["select_stars"] == run.jobs["compare_fits"] == n_jobs, run.text
     assert {f"{image}_mskimg.fits" for image in images} <= run.files
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [("group", f"ztf{QUADRANT[18:]}"), ("batch", "ztf_20000101000000-20991231999999")],
+)
+def test_one_job_takes_images_of_many_exposures(workflow: Workflow, unit: str, name: str) -> None:
+    later = [f"ztf_2021010{day}431759{QUADRANT[18:]}" for day in (1, 2)]
+    images = [QUADRANT, *later]
+    sheet = workflow.write_sheet(workflow.write_images(images))
+    run = workflow.dry_run("--config", sheet, f"unit={unit}")
+    assert run.jobs["select_stars"] == run.jobs["measure_photometry"] == 1, run.text
+    assert {f"{image}_mskimg.fits" for image in images} <= run.files
+    assert f"results/cut_stamps/{name}_stamps.fits" in run.files
+    # One of them alone is a target all the same.
+    target = f"results/cut_stamps/{later[0]}_stamps.fits"
+    run = workflow.dry_run("--config", sheet, f"unit={unit}", targets=[target])
+    assert run.jobs == {"select_stars": 1, "cut_stamps": 1}, run.text
+    assert f"{QUADRANT}_sciimg.fits" not in run.files
 
 
 def test_named_quadrant_of_an_exposure(workflow: Workflow) -> None:
