@@ -15,6 +15,7 @@ from ztfpsf.interchange.oversampled import make_oversampled
 from ztfpsf.interchange.psfex import PsfexModel, make_psfex, to_hdu
 from ztfpsf.interchange.sampling import draw_oversampled
 from ztfpsf.io import write_table
+from ztfpsf.noise import Noise
 from ztfpsf.psf import Psf
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.product.file import write_psfs
@@ -22,6 +23,7 @@ from ztfpsf.psf.product.file import write_psfs
 IMAGES = ("ztf_20200924431759_000655_zr_c13_o_q3", "ztf_20200924431759_000655_zr_c13_o_q4")
 NX, NY = 600, 400
 SIZE = 25
+NOISE = Noise(6.2, 3.0)
 SETTINGS = {
     "psfex": {"degree": 4, "oversampling": 4, "size_px": SIZE},
     "oversampled": {"positions_per_axis": 2, "oversampling": 4, "size_px": SIZE},
@@ -36,7 +38,7 @@ def psf() -> Psf:
     shape[1, 0] = np.log(2.0)
     shape[2, :3] = 0.03, 0.05, 0.0
     shape[3, :3] = -0.02, 0.0, 0.06
-    return Psf(IMAGES[0], get_model("moffat"), shape, np.eye(24) * 1e-6, 2, NX, NY)
+    return Psf(IMAGES[0], get_model("moffat"), shape, np.eye(24) * 1e-6, 2, NX, NY, NOISE, 1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_samples_are_pixels_of_shifted_stars(psf: Psf) -> None:
 
 def test_samples_agree_with_galsim() -> None:
     shape = np.array([[np.log(2.0)], [np.log(2.0)], [0.0], [0.0]])
-    psf = Psf(IMAGES[0], get_model("moffat"), shape, np.eye(4), 0, NX, NY)
+    psf = Psf(IMAGES[0], get_model("moffat"), shape, np.eye(4), 0, NX, NY, NOISE, 1e-3)
     true = galsim.Convolve(moffat(2.0, 3.0), galsim.Pixel(1.0, gsparams=ACCURATE))
     expected = true.drawImage(nx=41, ny=41, scale=0.2, method="no_pixel", dtype=float).array * 25
     np.testing.assert_allclose(draw_oversampled(psf, [9.0], [9.0], 5, 4)[0], expected, atol=1e-5)

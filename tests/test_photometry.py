@@ -5,8 +5,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
-from fit_products import FWHM_PX, GAIN, IMAGES, NX, NY, READ_NOISE, SKY_ADU, make_psf
+from fit_products import (
+    FWHM_PX,
+    GAIN,
+    NOISE,
+    NX,
+    NY,
+    READ_NOISE,
+    SKY_ADU,
+    make_psf,
+    moffat_stamp,
+)
 from photometry_scenes import (
+    PSF,
     SATURATION_ADU,
     SETTINGS,
     has,
@@ -17,6 +28,7 @@ from photometry_scenes import (
     spread,
 )
 from ztfpsf.errors import InputError
+from ztfpsf.noise import model_variance
 from ztfpsf.photometry.equations import Evaluation, StarNormal, cut_pixels, evaluate
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.groups import MAX_GROUP, Overlaps, find_overlaps, find_reach
@@ -160,6 +172,25 @@ def test_clean_stars_have_no_flags(clean, field) -> None:
     )
 
 
+def test_errors_of_the_psf(clean) -> None:
+    """What all stars share has a column; what errs from star to star is in their own."""
+    quadrant, stars, table = clean
+    psf = PSF._replace(flux_error=1e-3, noise=NOISE._replace(model_error=0.05))
+    found = measure(quadrant, stars, psf=psf)
+    own, common = (found[f"flux_error_{part}_adu"] for part in ("own", "common"))
+    np.testing.assert_allclose(common, 1e-3 * found["flux_adu"], rtol=1e-6)
+    np.testing.assert_allclose(found["flux_error_adu"], np.hypot(own, common))
+    ratio = found["mag_psf_error_own"] / found["mag_psf_error"]
+    np.testing.assert_allclose(ratio, own / found["flux_error_adu"])
+    np.testing.assert_array_equal(table["flux_error_own_adu"], table["flux_error_adu"])
+    added = np.sqrt(own**2 - table["flux_error_own_adu"] ** 2) / table["flux_adu"]
+    bright = table["flux_adu"] > table["flux_adu"].quantile(0.8)
+    pixels, flux = moffat_stamp(0.0, 0.0, 15), table["flux_adu"][bright].median()
+    weight = 1.0 / model_variance(SKY_ADU + flux * pixels, np.array(0.0), *NOISE[:2])
+    spread_of_flux = np.sqrt(((weight * pixels**2) ** 2).sum()) / (weight * pixels**2).sum()
+    assert added[bright].median() == pytest.approx(0.05 * spread_of_flux, rel=0.1)
+
+
 def test_order_of_stars_does_not_matter(clean) -> None:
     quadrant, stars, table = clean
     shuffled = stars.sample(frac=1, random_state=1)
@@ -172,7 +203,8 @@ def test_order_of_stars_does_not_matter(clean) -> None:
 
 def test_number_of_threads_does_not_matter(clean) -> None:
     quadrant, stars, table = clean
-    alone = measure_image(make_psf(IMAGES[0]), quadrant, None, stars, SETTINGS, threads=1).stars
+    sky = measure_sky(quadrant)
+    alone = measure_image(PSF, quadrant, sky, None, stars, SETTINGS, threads=1).stars
     pd.testing.assert_frame_equal(alone, table)
 
 
@@ -364,7 +396,7 @@ def test_reach_of_a_psf() -> None:
 def make_equations(position: np.ndarray) -> tuple[Evaluation, Overlaps, Light]:
     """Of stars of equal flux that are not in the data: all fluxes too large."""
     quadrant = make_quadrant(np.full((NY, NX), SKY_ADU), 12)
-    planes = make_planes(quadrant, measure_sky(quadrant), None, 15)
+    planes = make_planes(quadrant, measure_sky(quadrant), None, NOISE, 15)
     overlaps = find_overlaps(position, 5.0)
     flux = np.full(len(position), 5000.0)
     with ThreadPoolExecutor(2) as pool:

@@ -10,6 +10,7 @@ from problems import GAIN, READ_NOISE_ELECTRON, SKY_ADU
 from units import make_unit
 from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance
+from ztfpsf.noise import Noise
 from ztfpsf.psf import Psf, load_psf
 from ztfpsf.psf.inputs.image import ImageStamps
 from ztfpsf.psf.inputs.settings import FitSettings, make_candidates
@@ -126,6 +127,7 @@ def test_candidates_are_the_settings_and_their_changes() -> None:
     section = {
         "degree": 2,
         "strategy": "field",
+        "noise": "measured",
         "clipping": {},
         "grid": {"spacing_px": 0.5, "radius_px": 6.0, "n_modes": 9, "degree": 1, "flux_terms": []},
         "choose_among": [{"degree": 3}, {"grid": {"spacing_px": 0.75}}],
@@ -141,7 +143,9 @@ def make_psf(image: str, geometry: ResidualGrid) -> Psf:
     model = replace(get_model("gaussian_grid"), grid=geometry)
     nodes = np.random.default_rng(3).normal(0, 1e-3, (geometry.width**2, 1))
     grid = PsfGrid(nodes, 0.1 * np.abs(nodes), 0, (), FluxRange(1e3, 1e4, 1e5))
-    return Psf(image, model, np.array([[0.8], [0.01], [0.0]]), np.eye(3), 0, 300, 200, grid)
+    coefficients = np.array([[0.8], [0.01], [0.0]])
+    noise = Noise(6.2, 3.0, 0.01)
+    return Psf(image, model, coefficients, np.eye(3), 0, 300, 200, noise, 1e-3, grid)
 
 
 def test_psfs_of_a_file_have_their_own_grids(tmp_path) -> None:
@@ -149,6 +153,7 @@ def test_psfs_of_a_file_have_their_own_grids(tmp_path) -> None:
     write_psfs(psfs, "gaussian_grid", tmp_path / "psf.fits", make_provenance([], {}))
     for psf in psfs:
         loaded = load_psf(tmp_path / "psf.fits", psf.image)
+        assert (loaded.noise, loaded.flux_error) == (psf.noise, psf.flux_error)
         assert loaded.model.grid.nodes_px == pytest.approx(psf.model.grid.nodes_px)
         np.testing.assert_allclose(
             loaded.stamp(100.2, 50.4), psf.stamp(100.2, 50.4), rtol=0, atol=1e-14

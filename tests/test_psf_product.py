@@ -20,7 +20,14 @@ from ztfpsf.psf.models import list_models
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 GRID = {"spacing_px": 1.0, "radius_px": 3.0, "n_modes": 20, "degree": 0, "flux_terms": []}
-SETTINGS = {"strategy": "field", "degree": 1, "clipping": {}, "grid": GRID, "choose_among": []}
+SETTINGS = {
+    "strategy": "field",
+    "noise": "measured",
+    "degree": 1,
+    "clipping": {},
+    "grid": GRID,
+    "choose_among": [],
+}
 
 
 def run(folder, model: str, optimiser: str = "gauss_newton", **changes) -> dict[str, str]:

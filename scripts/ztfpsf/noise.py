@@ -4,7 +4,7 @@ An observed pixel is no measure of its own noise: weights taken from it bias fai
 variance is that of the model. Works on arrays of NumPy and of JAX alike.
 """
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,16 @@ Number = TypeVar("Number", float, "Array")
 
 # Of pixels whose own signal is their model.
 NO_SKY = np.zeros((), np.float32)
+
+
+class Noise(NamedTuple):
+    """Noise of the pixels of an image, as its header says or as it was measured."""
+
+    gain: Any  # e-/ADU: variance by photons is light / gain
+    constant_adu2: Any  # variance beside the photons
+    # Error of the PSF as a fraction of a star's light in a pixel. In errors, not in weights and
+    # chi2: those tell whether a PSF is right.
+    model_error: Any = 0.0
 
 
 def model_variance(

@@ -65,13 +65,13 @@ def main(results: Path, fit: str) -> None:
             )
         with clock("sky and planes"):
             sky = measure_sky(quadrant)
-            planes = make_planes(quadrant, sky, None, settings.size_px)
+            planes = make_planes(quadrant, sky, None, psf.noise, settings.size_px)
         with clock("fluxes and positions"):
             places = Places(position, position, np.zeros(2))
             with ThreadPoolExecutor(THREADS) as pool:
                 fitted = fit_stars(psf, planes, places, settings, pool)
         with clock("table"):
-            make_star_table(stars, planes, fitted, 26.3)
+            make_star_table(stars, planes, fitted, psf.flux_error, 26.3)
         print(f"{fitted.n_passes} passes, {(~fitted.has_converged).sum()} not converged")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"peak memory {peak / 1e6:.2f} GB")

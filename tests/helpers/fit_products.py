@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from ztfpsf.io import make_provenance, write_table
+from ztfpsf.noise import Noise, read_variance
 from ztfpsf.psf import Psf
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.product.file import write_psfs
@@ -15,6 +16,7 @@ IMAGES = ("ztf_20200924431759_000655_zr_c13_o_q3", "ztf_20200924431759_000655_zr
 SIZE, NX, NY = 15, 400, 300
 FWHM_PX, ALPHA, SKY_ADU, GAIN, READ_NOISE = 2.4, 3.0, 150.0, 6.0, 9.0
 N_RESERVED = 8
+NOISE = Noise(GAIN, read_variance(READ_NOISE, GAIN))
 
 
 class Products(NamedTuple):
@@ -44,7 +46,7 @@ def moffat_stamp(dx_px: float, dy_px: float, size_px: int = SIZE) -> np.ndarray:
 
 def make_psf(image: str) -> Psf:
     profile = np.array([[np.log(FWHM_PX)], [np.log(ALPHA - 1)], [0.0], [0.0]])
-    return Psf(image, get_model("moffat"), profile, np.eye(4) * 1e-6, 0, NX, NY)
+    return Psf(image, get_model("moffat"), profile, np.eye(4) * 1e-6, 0, NX, NY, NOISE, 0.0)
 
 
 def make_stars(images: tuple[str, ...], n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from galsim_stars import draw, moffat
 from quadrants import make_header
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.photometry.image import measure_image
+from ztfpsf.psf import Psf
 from ztfpsf.stars.images import ScienceImage, measure_sky
 from ztfpsf.stars.sky import read_wcs, to_sky
 
@@ -17,6 +18,7 @@ SHAPE = (NY, NX)
 SATURATION_ADU = 58000.0
 WINDOW_PX = 61
 THREADS = 2
+PSF = make_psf(IMAGES[0])
 SETTINGS = PhotometrySettings(size_px=15, position_min_snr=20.0)
 
 
@@ -84,10 +86,11 @@ def measure(
     stars: pd.DataFrame,
     settings: PhotometrySettings = SETTINGS,
     variance: np.ndarray | None = None,
+    psf: Psf = PSF,
 ) -> pd.DataFrame:
     """The table of measure_photometry of one image."""
     return measure_image(
-        make_psf(IMAGES[0]), quadrant, measure_sky(quadrant), variance, stars, settings, THREADS
+        psf, quadrant, measure_sky(quadrant), variance, stars, settings, THREADS
     ).stars
 
 

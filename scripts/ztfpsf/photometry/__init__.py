@@ -30,6 +30,7 @@ Choices, and what they cost, measured with stars put into a real ZTF image:
 - Bright stars are drawn as far as their light is seen, but fitted in the same stamp: the far wings
   are where a PSF is known least.
 
-The errors are those of photons and read noise. That of the PSF, which all stars share, is not among
-them.
+Errors: noise, as measured on the image (ztfpsf.psf.weights.pixel_noise), marginalised over
+neighbours; the PSF's error where a star falls in its pixel, independent from star to star; and, in
+a column of its own, what the error of the PSF does to the fluxes of all stars of the image alike.
 """

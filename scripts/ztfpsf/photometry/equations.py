@@ -54,6 +54,7 @@ class Evaluation(NamedTuple):
     chi2: np.ndarray  # (n,)
     n_pix: np.ndarray  # (n,)
     model: np.ndarray  # plane with margin: sky and stars, ADU
+    flux: np.ndarray  # (n,) ADU, of the stars in it
 
 
 class _PartEvaluation(NamedTuple):
@@ -110,7 +111,53 @@ def evaluate(
         found.chi2,
         pixels.is_usable.sum(axis=(1, 2)),
         model,
+        flux_adu,
     )
+
+
+def find_model_covariance(
+    planes: ImagePlanes,
+    pixels: StarPixels,
+    light: Light,
+    evaluation: Evaluation,
+    error_adu: np.ndarray,
+    pool: Executor,
+) -> np.ndarray:
+    """J^T W S W J (n, 3, 3) of an error S = (error x profile)^2 of each pixel.
+
+    `error_adu`: (n,) the PSF's own error, a fraction of each flux (ztfpsf.noise.Noise). Between two
+    covariances of the stars it makes that of their unknowns.
+    """
+    flux = evaluation.flux.astype(np.float32)
+
+    def work(start: int) -> np.ndarray:
+        part = slice(start, start + PART_STARS)
+        some = StarPixels(*(array[part] for array in pixels))
+        modelled = evaluation.model.ravel()[light.pixel[part]]
+        weight = some.is_usable / model_variance(modelled, some.sky, planes.gain, some.constant)
+        columns, _ = _make_columns(light.psf[part], flux[part], weight)
+        error = error_adu[part, None, None].astype(np.float32) * light.psf[part, 0] * weight
+        scaled = columns * error.reshape(len(columns), 1, -1)
+        return (scaled @ scaled.transpose(0, 2, 1)).astype(float)
+
+    return np.concatenate(list(pool.map(work, range(0, len(flux), PART_STARS))))
+
+
+def _make_columns(
+    psf: np.ndarray, flux: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives by flux, x and y without a constant, (n, 3, S S), and that constant, (n, 3, 1).
+
+    `psf`: (n, 3, S, S); `weight`: (n, S, S).
+    """
+    n, k, *_ = psf.shape
+    weight = weight.reshape(n, 1, -1)
+    total = np.maximum(weight.sum(axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    columns = psf.reshape(n, k, -1).copy()
+    columns[:, 1:] *= flux[:, None, None]
+    # The background is eliminated: columns without their weighted mean do not see a constant.
+    mean = columns @ weight.transpose(0, 2, 1) / total
+    return columns - mean, mean
 
 
 def _evaluate_part(
@@ -122,15 +169,11 @@ def _evaluate_part(
 ) -> _PartEvaluation:
     """`psf`: (n, 3, S, S); `weight`, `residual`: (n, S, S)."""
     n, k, size, _ = psf.shape
+    columns, mean = _make_columns(psf, flux, weight)
     weight, residual = weight.reshape(n, 1, -1), residual.reshape(n, 1, -1)
     total = np.maximum(weight.sum(axis=2, keepdims=True), np.finfo(np.float32).tiny)
     background = (weight * residual).sum(axis=2, keepdims=True) / total
     residual = residual - background
-    columns = psf.reshape(n, k, -1).copy()
-    columns[:, 1:] *= flux[:, None, None]
-    # The background is eliminated: columns without their weighted mean do not see a constant.
-    mean = columns @ weight.transpose(0, 2, 1) / total
-    columns -= mean
     weighted = columns * weight
     return _PartEvaluation(
         (weighted @ columns.transpose(0, 2, 1)).astype(float),

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.noise import model_variance
-from ztfpsf.photometry.equations import Evaluation, StarPixels, cut_pixels, evaluate
+from ztfpsf.photometry.equations import (
+    Evaluation,
+    StarPixels,
+    cut_pixels,
+    evaluate,
+    find_model_covariance,
+)
 from ztfpsf.photometry.groups import Overlaps, find_overlaps, find_reach
 from ztfpsf.photometry.light import (
     Light,
@@ -57,7 +63,7 @@ class FittedStars(NamedTuple):
 
     state: State
     evaluation: Evaluation
-    covariance: np.ndarray  # (n, 3, 3) of flux, x, y
+    covariance: np.ndarray  # (n, 3, 3) of flux, x, y: by noise, and by the error of the model
     covariance_alone: np.ndarray  # (n, 3, 3) the same without neighbours
     pixels: StarPixels
     light: Light
@@ -100,12 +106,15 @@ def fit_stars(
         has_moved = (moved.position_px != state.position_px).any(axis=1)
         redraw(light, psf, moved.position_px, moved.flux, has_moved, pool)
         state = moved
-    alone = invert_alone(hold(evaluation.normal, state.is_free))
+    alone = invert_alone(hold(evaluation.normal, state.is_free)).covariances()
+    error_adu = psf.noise.model_error * np.abs(state.flux)
+    of_model = find_model_covariance(planes, pixels, light, evaluation, error_adu, pool)
+    of_model = alone @ of_model @ alone
     return FittedStars(
         state,
         evaluation,
-        inverse.covariances(),
-        alone.covariances(),
+        inverse.covariances() + of_model,
+        alone + of_model,
         pixels,
         light,
         overlaps,

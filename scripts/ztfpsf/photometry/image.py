@@ -47,10 +47,10 @@ def measure_image(
     check_density(len(stars), quadrant)
     with compile_clock() as clock, ThreadPoolExecutor(threads) as pool:
         places = find_places(stars, read_wcs(quadrant.header, quadrant.path), quadrant.data.shape)
-        planes = make_planes(quadrant, sky, variance, settings.size_px)
+        planes = make_planes(quadrant, sky, variance, psf.noise, settings.size_px)
         fitted = fit_stars(psf, planes, places, settings, pool)
         zero_point_mag = get_number(quadrant.header, "MAGZP")
-        table = make_star_table(stars, planes, fitted, zero_point_mag)
+        table = make_star_table(stars, planes, fitted, psf.flux_error, zero_point_mag)
     row = make_image_row(psf.image, table, fitted, zero_point_mag)
     seconds = {"seconds": clock.run_s, "compile_seconds": clock.compile_s}
     return ImagePhotometry(table, row | seconds, planes, fitted.evaluation.model)

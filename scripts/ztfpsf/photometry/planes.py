@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from astropy.wcs import WCS
 
-from ztfpsf.noise import read_variance, split_constant
+from ztfpsf.noise import Noise, read_variance, split_constant
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.sky import to_pixels
 
@@ -19,7 +19,7 @@ class ImagePlanes(NamedTuple):
     is_saturated: np.ndarray
     sky: np.ndarray  # ADU
     constant: np.ndarray  # ADU^2, variance without photon noise
-    gain: float  # electron/ADU
+    gain: float  # electron/ADU, of the noise
     margin: int  # px
 
     def inner(self, plane: np.ndarray) -> np.ndarray:
@@ -41,11 +41,12 @@ def window_sizes(size_px: int) -> tuple[int, ...]:
 
 
 def make_planes(
-    quadrant: ScienceImage, sky: Sky, variance: np.ndarray | None, size_px: int
+    quadrant: ScienceImage, sky: Sky, variance: np.ndarray | None, noise: Noise, size_px: int
 ) -> ImagePlanes:
     """`variance`: (ny, nx) ADU^2, the plane of the calibration if there is one.
 
-    `size_px`: width of the stamps.
+    Where `noise` is not the header's, such a plane says how pixels differ, and `noise` how much
+    they scatter in the middle. `size_px`: width of the stamps.
     """
     is_usable = ~(quadrant.bad | quadrant.saturated)
     if variance is not None:
@@ -55,12 +56,15 @@ def make_planes(
     is_finite = np.isfinite(quadrant.data)
     level = np.where(is_finite, quadrant.data - sky.subtracted, np.float32(sky.level_adu))
     # Without read noise, and where there is no light, weights stay finite.
-    read_out = read_variance(quadrant.read_noise_electron, quadrant.gain)
-    default = max(read_out, float(np.finfo(np.float32).tiny))
-    constant = np.full_like(data, default)
+    tiny = float(np.finfo(np.float32).tiny)
+    constant = np.full_like(data, max(noise.constant_adu2, tiny))
     if variance is not None:
-        known = split_constant(variance, data, level, quadrant.gain, default)
-        constant = np.where(is_usable, known, constant)
+        read_out = max(read_variance(quadrant.read_noise_electron, quadrant.gain), tiny)
+        known = split_constant(variance, data, level, quadrant.gain, read_out)
+        known = np.where(is_usable, known, np.float32(read_out))
+        is_measured = noise.gain != quadrant.gain
+        shift = noise.constant_adu2 - np.median(known) if is_measured else 0.0
+        constant = np.maximum(known + np.float32(shift), np.float32(tiny))
     margin = window_sizes(size_px)[-1] // 2 + 1
     return ImagePlanes(
         np.pad(data, margin),
@@ -68,7 +72,7 @@ def make_planes(
         np.pad(quadrant.saturated, margin),
         np.pad(level, margin, mode="edge"),
         np.pad(constant, margin, mode="edge"),
-        quadrant.gain,
+        noise.gain,
         margin,
     )
 

@@ -34,10 +34,17 @@ BITS = {str(flag.name): int(flag) for flag in Flag}
 
 
 def make_star_table(
-    stars: pd.DataFrame, planes: ImagePlanes, fitted: FittedStars, zero_point_mag: float
+    stars: pd.DataFrame,
+    planes: ImagePlanes,
+    fitted: FittedStars,
+    psf_flux_error: float,
+    zero_point_mag: float,
 ) -> pd.DataFrame:
     """One row per star in the order of `stars`, the rows of select_stars of the image.
 
+    `psf_flux_error`: relative error of fluxes by that of the PSF. It is common to the stars of the
+    image, `flux_error_common_adu`; the rest, `flux_error_own_adu`, is independent from star to
+    star, and `flux_error_adu` holds both. Ratios of stars of an image have their own errors alone.
     NaN: the error of a position that was not fitted, the magnitude of a flux that is not positive
     or without a zero point (NaN), everything of a star without a pixel.
     """
@@ -48,9 +55,11 @@ def make_star_table(
     error = np.sqrt(np.maximum(variance, 0))
     error[~state.is_free, 1:] = np.nan
     flux = np.where(is_measured, state.flux, np.nan)
-    flux_error = np.where(is_measured, error[:, 0], np.nan)
+    own_error = np.where(is_measured, error[:, 0], np.nan)
+    common_error = psf_flux_error * np.abs(flux)
+    flux_error = np.hypot(own_error, common_error)
     positive = np.where(flux > 0, flux, np.nan)
-    has_zero_point = np.isfinite(zero_point_mag)
+    to_mag = MAG_PER_LN / np.where(np.isfinite(zero_point_mag), positive, np.nan)
     half = pixels.sky.shape[-1] // 2
     background = pixels.sky[:, half, half] + evaluation.background
     n_unknowns = np.where(state.is_free, 4, 2)  # flux and background, x and y
@@ -63,9 +72,12 @@ def make_star_table(
             "y_error_px": error[:, 2],
             "flux_adu": flux,
             "flux_error_adu": flux_error,
+            "flux_error_own_adu": own_error,
+            "flux_error_common_adu": common_error,
             "background_adu": np.where(is_measured, background.astype(float), np.nan),
             "mag_psf": zero_point_mag - 2.5 * np.log10(positive),
-            "mag_psf_error": MAG_PER_LN * flux_error / np.where(has_zero_point, positive, np.nan),
+            "mag_psf_error": to_mag * flux_error,
+            "mag_psf_error_own": to_mag * own_error,
             "chi2": np.where(is_measured, evaluation.chi2.astype(float), np.nan),
             "n_pix": evaluation.n_pix,
             "dof": np.maximum(evaluation.n_pix - n_unknowns, 0),

@@ -100,7 +100,7 @@ def describe_moments(measured: pd.DataFrame) -> dict[str, float]:
 def describe_core(measured: pd.DataFrame) -> dict[str, float]:
     """Relative error of the model within 4 px, and core chi2, of the brightest quarter."""
     n = max(int(BRIGHT_FRACTION * len(measured)), FEWEST_BRIGHT)
-    bright = measured.nlargest(n, "snr")
+    bright = measured.nlargest(n, "flux_adu")
     squared = clipped_mean(bright["misfit2"].to_numpy(), bright["misfit2_error"].to_numpy())
     misfit = np.sqrt(np.maximum(squared.value, 0.0))
     # The error of a square root, and of one that is compatible with zero.

@@ -21,10 +21,12 @@ class ImageStamps(NamedTuple):
     x0_px: np.ndarray  # (n,) int, image column of the stamp's first column
     y0_px: np.ndarray
     is_reserved: np.ndarray  # (n,) bool
-    gain: float  # e-/ADU
+    gain: float  # e-/ADU, of the header as the read noise
     read_noise_electron: float
     nx: int
     ny: int
+    sky_level_adu: float = 0.0  # of the image
+    sky_variance_adu2: float = float("nan")  # measured there; NaN: gain and read noise say it
 
     @property
     def size_px(self) -> int:
@@ -55,4 +57,6 @@ def take_image(stamps: Stamps) -> ImageStamps:
         read_noise_electron=float(row["read_noise_electron"]),
         nx=int(row["nx"]),
         ny=int(row["ny"]),
+        sky_level_adu=float(row["sky_adu"]),
+        sky_variance_adu2=float(row["sky_variance_adu2"]),
     )

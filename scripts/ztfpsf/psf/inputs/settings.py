@@ -52,6 +52,7 @@ class FitSettings:
     degree: int = 2
     grid: GridSettings = GridSettings()
     strategy: str = "field"  # one polynomial for the image, or "per_star"
+    noise: str = "measured"  # on the image, or "header"
     clipping: Clipping = Clipping()
     batch: Batch = Batch(stars=64, problems=1)
 
@@ -67,6 +68,7 @@ def make_settings(section: Mapping[str, Any]) -> FitSettings:
     return FitSettings(
         degree=section["degree"],
         strategy=section["strategy"],
+        noise=section["noise"],
         clipping=Clipping(**section["clipping"]),
         grid=GridSettings(geometry, grid["degree"], tuple(grid["flux_terms"])),
     )

@@ -37,8 +37,10 @@ class ImagePixels(NamedTuple):
     good: Array  # (n, S, S) bool, not masked
     sky_adu: Array  # (n,)
     is_reference: Array  # (n,) bool, may be fitted: neither reserved nor a filling
-    gain: Array  # e-/ADU
+    gain: Array  # e-/ADU, of the header as the read noise
     read_noise_electron: Array
+    sky_level_adu: Array
+    sky_variance_adu2: Array  # NaN: not measured, or not to be used
 
 
 class Stack(NamedTuple):
@@ -83,6 +85,8 @@ def make_chunk(
     model: PsfModel, stamps: Sequence[ImageStamps], settings: FitSettings, n_images: int
 ) -> Chunk:
     """Stack images of one size, and repeat the last one until there are `n_images`."""
+    if settings.noise == "header":
+        stamps = [image._replace(sky_variance_adu2=np.nan) for image in stamps]
     first = stamps[0]
     size = measure_size(first.is_reserved, first.size_px, settings.degree)
     places = [_find_places(image, size) for image in stamps]
@@ -117,6 +121,8 @@ def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:
         filled(~stamps.is_reserved),
         cast(Array, np.float64(stamps.gain)),
         cast(Array, np.float64(stamps.read_noise_electron)),
+        cast(Array, np.float64(stamps.sky_level_adu)),
+        cast(Array, np.float64(stamps.sky_variance_adu2)),
     )
     return Stack(
         image,

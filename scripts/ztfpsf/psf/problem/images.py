@@ -13,7 +13,7 @@ from jax import Array
 from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.inputs.stack import Chunk, put, take
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.problem import objective
+from ztfpsf.psf.problem import objective, star_fit
 from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
 
@@ -63,6 +63,18 @@ def draw(model: PsfModel, fitted: StarsInPsf, size_px: int, batch: int) -> Array
     flat = jax.tree.map(lambda leaf: leaf.reshape(p * n, -1), fitted)
     models = draw_stars(model, flat, size_px, min(batch, p * n))
     return models.reshape(p, n, size_px, size_px)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def own_covariances(
+    model: PsfModel, fitted: StarsInPsf, weight: Array, model_error: Array, batch: Batch
+) -> tuple[Array, Array]:
+    """star_fit.own_covariances of all stars, (p, n, 4, 4). `model_error`: (p,)."""
+
+    def one_image(one: tuple[StarsInPsf, Array, Array]) -> tuple[Array, Array]:
+        return star_fit.own_covariances(model, *one, min(batch.stars, one[1].shape[0]))
+
+    return jax.lax.map(one_image, (fitted, weight, model_error), batch_size=batch.problems)
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))

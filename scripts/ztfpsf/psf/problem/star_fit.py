@@ -49,24 +49,23 @@ class StarStep(NamedTuple):
     chi2_decrease: Array  # ()
 
 
-def _normal(model: PsfModel, star: Array, params: Array, data: Array, weight: Array) -> StarNormal:
-    size_px = data.shape[-1]
+def _columns(model: PsfModel, star: Array, params: Array, size_px: int) -> tuple[Array, Array]:
+    """Derivatives of the model by x, y, flux and background, (4, S, S), and its light (S, S)."""
 
     def psf(offset_px: Array) -> tuple[Array, Array]:
         stamp = star_psf(model, offset_px, params, size_px)
         return stamp, stamp
 
     derivative, stamp = jax.jacfwd(psf, has_aux=True)(star[POSITION])
-    columns = jnp.stack(
-        [
-            star[FLUX] * derivative[..., 0],
-            star[FLUX] * derivative[..., 1],
-            stamp,
-            jnp.ones_like(stamp),
-            data - star[FLUX] * stamp - star[BACKGROUND],
-        ]
-    ).reshape(N_STAR_PARAMETERS + 1, -1)
-    gram = (columns * weight.ravel()) @ columns.T
+    by_position = star[FLUX] * jnp.moveaxis(derivative, -1, 0)
+    return jnp.stack([*by_position, stamp, jnp.ones_like(stamp)]), star[FLUX] * stamp
+
+
+def _normal(model: PsfModel, star: Array, params: Array, data: Array, weight: Array) -> StarNormal:
+    columns, light = _columns(model, star, params, data.shape[-1])
+    images = jnp.concatenate([columns, (data - light - star[BACKGROUND])[None]])
+    images = images.reshape(N_STAR_PARAMETERS + 1, -1)
+    gram = (images * weight.ravel()) @ images.T
     return StarNormal(gram[-1, -1], gram[:-1, :-1], gram[:-1, -1])
 
 
@@ -120,6 +119,28 @@ def star_covariances(
     response = inverse @ rows
     spread = (response.reshape(-1, len(covariance)) @ covariance).reshape(response.shape)
     return inverse + jnp.einsum("nsm,ntm->nst", spread, response)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def own_covariances(
+    model: PsfModel, fitted: StarsInPsf, weight: Array, model_error: Array, batch: int
+) -> tuple[Array, Array]:
+    """Covariances (n, 4, 4) of stars in a PSF: by the noise of their pixels, and by its error.
+
+    The second is that of an error of `model_error` times the star's light in each pixel, one pixel
+    and one star independent of the other: the PSF errs by where in its pixel a star falls.
+    """
+
+    def one(star_and_weight: tuple[StarsInPsf, Array]) -> tuple[Array, Array]:
+        (star, params), its_weight = star_and_weight
+        columns, light = _columns(model, star, params, its_weight.shape[-1])
+        columns = columns.reshape(N_STAR_PARAMETERS, -1)
+        gram = (columns * its_weight.ravel()) @ columns.T
+        inverse = jnp.linalg.inv(gram + jnp.diag(jnp.where(jnp.diagonal(gram) > 0, 0.0, 1.0)))
+        response = inverse @ (columns * (its_weight * model_error * light).ravel())
+        return inverse, response @ response.T
+
+    return jax.lax.map(one, (fitted, weight), batch_size=batch)
 
 
 @partial(jax.jit, static_argnames=("model", "size_px", "batch"))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.errors import InputError
-from ztfpsf.noise import model_variance, read_variance
+from ztfpsf.noise import model_variance
 from ztfpsf.psf.inputs.padding import pad, padded_size
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars
 from ztfpsf.psf.product.file import load_psf
@@ -65,10 +65,8 @@ def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -
         mine = stamps.stars.iloc[index]
         psf = load_psf(path_to_psf, image)
         model = _draw_models(psf, rows, mine, stamps.data.shape[-1])
-        camera = stamps.images.set_index("image").loc[image]
         sky_adu = mine["sky_adu"].to_numpy()[:, None, None]
-        constant_adu2 = read_variance(camera["read_noise_electron"], camera["gain"])
-        variance = model_variance(model, sky_adu, camera["gain"], constant_adu2)
+        variance = model_variance(model, sky_adu, psf.noise.gain, psf.noise.constant_adu2)
         data = np.where(stamps.mask[index] == 0, stamps.data[index].astype(float), np.nan)
         corner = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
         yield Drawn(rows, data, model, variance, *corner)

@@ -11,6 +11,7 @@ from astropy.io import fits
 from ztfpsf.errors import InputError
 from ztfpsf.fits_files import damage_named
 from ztfpsf.io import make_again, open_product, write_fits
+from ztfpsf.noise import Noise
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.product.psf import Psf, PsfGrid
 from ztfpsf.psf.profile.flux import FluxRange
@@ -18,6 +19,7 @@ from ztfpsf.psf.profile.residual_grid import ResidualGrid
 
 RULE = "fit_psf"
 PICTURE_SIZE_PX = 51
+NOISE_UNITS = {"gain": "electron/adu", "constant_adu2": "adu**2", "model_error": None}
 
 
 def write_psfs(
@@ -26,7 +28,8 @@ def write_psfs(
     """Write the PSFs of a unit's images, which share the model.
 
     HDU PSF: a row per image (image, degree, nx, ny, coefficients (K B), covariance (K B)^2, in the
-    order of the model's Params, each parameter with its Legendre terms up to the row's degree).
+    order of the model's Params, each parameter with its Legendre terms up to the row's degree;
+    the Noise of its pixels, and the relative error of fluxes that its stars share).
     Models with a grid add grid_spacing and grid_radius (px), grid_degree, flux_low, flux_typical,
     flux_high (ADU), and grid and grid_error (G C), node by node (rows of y first) with its terms of
     position and then of flux.
@@ -40,6 +43,11 @@ def write_psfs(
         fits.Column("coefficients", "PD()", array=_ragged([p.coefficients.ravel() for p in psfs])),
         fits.Column("covariance", "PD()", array=_ragged([p.covariance.ravel() for p in psfs])),
     ]
+    rows += [
+        fits.Column(name, "D", unit=unit, array=[getattr(psf.noise, name) for psf in psfs])
+        for name, unit in NOISE_UNITS.items()
+    ]
+    rows.append(fits.Column("flux_error", "D", array=[psf.flux_error for psf in psfs]))
     grids = [psf.grid for psf in psfs if psf.grid is not None]
     geometries = [psf.model.grid for psf in psfs if psf.model.grid is not None]
     columns = _grid_columns(grids, geometries) if grids else []
@@ -112,6 +120,8 @@ def load_psf(path: str | Path, image: str | None = None) -> Psf:
         int(row["degree"]),
         int(row["nx"]),
         int(row["ny"]),
+        Noise(*(float(row[name]) for name in Noise._fields)),
+        float(row["flux_error"]),
         grid,
     )
 

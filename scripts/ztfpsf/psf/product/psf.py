@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.errors import InputError
+from ztfpsf.noise import Noise
 from ztfpsf.psf.inputs.padding import padded_size
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.field import field_basis, propagate
@@ -36,6 +37,9 @@ class Psf(NamedTuple):
     degree: int
     nx: int
     ny: int
+    noise: Noise  # of the image's pixels
+    # Relative error of fluxes by the error of the PSF, which all stars of the image share.
+    flux_error: float
     grid: PsfGrid | None = None
 
     def local_params(

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ztfpsf.noise import Noise, read_variance
 from ztfpsf.psf.inputs.image import ImageStamps
-from ztfpsf.psf.product.psf import describe_params
+from ztfpsf.psf.product.psf import Psf, describe_params
 from ztfpsf.psf.profile.star import BACKGROUND, FLUX, N_STAR_PARAMETERS, X, Y
 from ztfpsf.psf.solution.result import ImageFit
 
@@ -34,6 +35,7 @@ def make_star_table(stars: pd.DataFrame, stamps: ImageStamps, fit: ImageFit) -> 
             "y_error_px": error[:, Y],
             "flux_adu": value[:, FLUX],
             "flux_error_adu": error[:, FLUX],
+            "flux_error_psf_adu": fit.quality.psf_flux_error_adu,
             "background_adu": value[:, BACKGROUND],
             "background_error_adu": error[:, BACKGROUND],
             **profile,
@@ -69,6 +71,7 @@ def make_image_row(stamps: ImageStamps, fit: ImageFit) -> dict[str, Any]:
         "clipped_fraction": float(1.0 - fit.good.sum() / max(stamps.good.sum(), 1)),
         "chi2": float(quality.chi2[is_fitted].sum()),
         "dof": int(quality.n_pix[is_fitted].sum()) - n_free,
+        **_describe_noise(stamps, psf),
         "edm": course.edm,
         "n_not_converged": course.n_not_converged,
         "iterations": course.iterations,
@@ -85,6 +88,22 @@ def make_image_row(stamps: ImageStamps, fit: ImageFit) -> dict[str, Any]:
         row[name] = value
         row[_error_name(name)] = error
     return row
+
+
+def _describe_noise(stamps: ImageStamps, psf: Psf) -> dict[str, float]:
+    """The noise that the fit used beside the header's, and what of the errors the PSF has."""
+    header = Noise(stamps.gain, read_variance(stamps.read_noise_electron, stamps.gain))
+    level = max(stamps.sky_level_adu, 0.0)
+    used, expected = (level / noise.gain + noise.constant_adu2 for noise in (psf.noise, header))
+    return {
+        "header_gain": header.gain,
+        "header_constant_adu2": header.constant_adu2,
+        "noise_gain": psf.noise.gain,
+        "noise_constant_adu2": psf.noise.constant_adu2,
+        "noise_ratio": float(np.sqrt(used / expected)) if expected > 0 else np.nan,
+        "model_error": psf.noise.model_error,
+        "flux_error_psf": psf.flux_error,
+    }
 
 
 def make_history(fit: ImageFit) -> pd.DataFrame:

@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ztfpsf.noise import Noise
 from ztfpsf.psf.clock import Clock
 from ztfpsf.psf.inputs.stack import Chunk
 from ztfpsf.psf.optimisers import Solution
 from ztfpsf.psf.product.psf import Psf, PsfGrid
+from ztfpsf.psf.profile.star import FLUX
 from ztfpsf.psf.solution.judgement import EDM_TOLERANCE, Judgement
 from ztfpsf.psf.solution.strategy import Coefficients, StarFits, Strategy
 from ztfpsf.psf.weights.rounds import Cleaned
@@ -19,6 +21,7 @@ class Quality(NamedTuple):
     chi2: np.ndarray
     n_pix: np.ndarray
     core_chi2: np.ndarray  # mean squared normalised residual within CORE_RADIUS_PX
+    psf_flux_error_adu: np.ndarray  # part of the flux's error that the PSF's coefficients have
 
 
 class Course(NamedTuple):
@@ -75,11 +78,14 @@ class ChunkFit(NamedTuple):
         if self.cleaned.grid is not None:
             n_effective = self.cleaned.grid.n_effective[number]
         n_shared = self.strategy.count_shared(profile) + round(float(n_effective.sum()))
+        stars = StarFits(*(part[number, place] for part in self.stars))
+        quality = Quality(*(part[number, place] for part in self.quality))
+        flux_error = quality.psf_flux_error_adu[is_usable] / stars.parameters[is_usable, FLUX]
         return ImageFit(
-            psf=self._read_psf(number),
+            psf=self._read_psf(number, float(np.median(flux_error))),
             n_effective=n_effective,
-            stars=StarFits(*(part[number, place] for part in self.stars)),
-            quality=Quality(*(part[number, place] for part in self.quality)),
+            stars=stars,
+            quality=quality,
             good=good,
             is_fitted=is_fitted,
             status=status,
@@ -88,7 +94,7 @@ class ChunkFit(NamedTuple):
             course=self._read_course(number, place[is_fitted]),
         )
 
-    def _read_psf(self, number: int) -> Psf:
+    def _read_psf(self, number: int, flux_error: float) -> Psf:
         stamps, profile = self.chunk.stamps[number], self.coefficients.profile[number]
         covariance = self.coefficients.covariance[number, : profile.size, : profile.size]
         return Psf(
@@ -99,6 +105,8 @@ class ChunkFit(NamedTuple):
             self.chunk.size.degree,
             stamps.nx,
             stamps.ny,
+            Noise(*(float(part[number]) for part in self.cleaned.kept.noise)),
+            flux_error,
             self._read_grid(number),
         )
 

@@ -6,11 +6,11 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.inputs.stack import Chunk, ImagePixels, list_rows
-from ztfpsf.psf.problem.images import covariances, draw, local_params, refit
+from ztfpsf.psf.problem.images import covariances, draw, local_params, own_covariances, refit
 from ztfpsf.psf.problem.parameters import Parameters
 from ztfpsf.psf.problem.star_fit import StarsInPsf
 from ztfpsf.psf.profile.field import propagate
-from ztfpsf.psf.profile.star import is_core
+from ztfpsf.psf.profile.star import FLUX, is_core
 from ztfpsf.psf.solution.result import Quality
 from ztfpsf.psf.solution.strategy import Coefficients, StarFits
 from ztfpsf.psf.weights.rejection import Kept, mean_of
@@ -45,7 +45,12 @@ def fit_all_stars(
     in_psf = StarsInPsf(jnp.asarray(others.parameters), params)
     models = draw(model, in_psf, chunk.size.size_px, batch.stars)
     quality = _measure(chunk.stack.image, cleaned.kept, models, in_psf.stars)
-    return others, Quality(*(np.asarray(part) for part in quality))
+    model_error = cleaned.kept.noise.model_error
+    own, of_model = own_covariances(model, in_psf, data.weight, model_error, batch)
+    of_psf = np.maximum((others.covariance - own)[..., FLUX, FLUX], 0.0) ** 0.5
+    others = others._replace(covariance=others.covariance + np.asarray(of_model))
+    chi2, n_pix, core_chi2 = (np.asarray(part) for part in quality)
+    return others, Quality(chi2, n_pix, core_chi2, of_psf)
 
 
 def _propagate(coefficients: Coefficients, basis: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ztfpsf.noise import model_variance, read_variance
+from ztfpsf.noise import Noise, model_variance
 from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.psf.inputs.stack import ImagePixels
 from ztfpsf.psf.profile.star import BACKGROUND, FLUX, is_core
@@ -28,6 +28,7 @@ class Kept(NamedTuple):
     variance: Array  # (n, S, S) ADU^2
     is_usable: Array  # (n,) bool: neither outlier nor short of pixels
     has_pixels: Array  # (n,) bool
+    noise: Noise
 
 
 def mean_of(values: Array, where: Array) -> Array:
@@ -103,11 +104,12 @@ def has_enough_pixels(good: Array, clipping: Clipping) -> Array:
     return good.mean(axis=(1, 2)) >= clipping.min_good_fraction
 
 
-def reject(image: ImagePixels, model_adu: Array, stars: Array, clipping: Clipping) -> Kept:
+def reject(
+    image: ImagePixels, model_adu: Array, stars: Array, noise: Noise, clipping: Clipping
+) -> Kept:
     """New variances, bad pixels and bad stars from the models (n, S, S) of all stars (n, 4)."""
-    constant_adu2 = read_variance(image.read_noise_electron, image.gain)
     sky_adu = image.sky_adu[:, None, None]
-    variance = model_variance(model_adu, sky_adu, image.gain, constant_adu2)
+    variance = model_variance(model_adu, sky_adu, noise.gain, noise.constant_adu2)
     outliers = find_outliers(image, model_adu, stars, variance, clipping)
     good = image.good & ~outliers
     has_pixels = has_enough_pixels(good, clipping)
@@ -120,4 +122,4 @@ def reject(image: ImagePixels, model_adu: Array, stars: Array, clipping: Clippin
     bad |= find_bad_stars(core, stars[:, FLUX], is_reference, clipping)
     # A star whose fit ran away has no model; its weight is 0, and 0 times NaN would not be.
     variance = jnp.where(jnp.isfinite(variance), variance, 1.0)
-    return Kept(good, variance, has_pixels & ~bad, has_pixels)
+    return Kept(good, variance, has_pixels & ~bad, has_pixels, noise)

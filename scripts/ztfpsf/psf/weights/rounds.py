@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ztfpsf.noise import Noise, read_variance
 from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.psf.inputs.stack import Chunk, ImagePixels, list_rows
 from ztfpsf.psf.optimisers import gauss_newton
@@ -24,6 +25,7 @@ from ztfpsf.psf.problem.parameters import Parameters, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf
 from ztfpsf.psf.profile.field import count_terms
 from ztfpsf.psf.weights.grid import GridSearch, begin_grid, weigh_grid
+from ztfpsf.psf.weights.pixel_noise import measure_noise
 from ztfpsf.psf.weights.rejection import Kept, has_enough_pixels, reject
 from ztfpsf.psf.weights.start import start_fwhm, start_profile, start_stars
 
@@ -90,7 +92,8 @@ def _begin(chunk: Chunk) -> Cleaned:
     profile = jnp.stack([start_profile(chunk.model, width, n_terms) for width in fwhm_px])
     has_pixels = jax.vmap(has_enough_pixels, (0, None))(image.good, chunk.settings.clipping)
     start = Parameters(stars, profile)
-    kept = Kept(image.good, stack.variance, has_pixels, has_pixels)
+    noise = Noise(image.gain, read_variance(image.read_noise_electron, image.gain))
+    kept = Kept(image.good, stack.variance, has_pixels, has_pixels, noise)
     return Cleaned(start, start, kept, np.full(chunk.n_images, chunk.size.n_candidates))
 
 
@@ -126,16 +129,20 @@ def _reject(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
     fitted = fitted._replace(stars=refit(chunk.model, fitted, data, rows, batch.stars))
     models = draw(chunk.model, fitted, chunk.size.size_px, batch.stars)
     image, clipping = chunk.stack.image, chunk.settings.clipping
-    kept = _reject_all(image, models, fitted.stars, clipping, batch.problems)
+    used = cleaned.kept.good & cleaned.is_fitted(chunk)[:, :, None, None]
+    kept = _reject_all(image, models, fitted.stars, used, clipping, batch.problems)
     return cleaned._replace(best=cleaned.best._replace(stars=fitted.stars), kept=kept)
 
 
 @partial(jax.jit, static_argnames=("clipping", "problems"))
 def _reject_all(
-    image: ImagePixels, models: Array, stars: Array, clipping: Clipping, problems: int
+    image: ImagePixels, models: Array, stars: Array, used: Array, clipping: Clipping, problems: int
 ) -> Kept:
-    return jax.lax.map(
-        lambda one: reject(one[0], one[1], one[2], clipping),
-        (image, models, stars),
-        batch_size=problems,
-    )
+    """`used`: (p, n, S, S) pixels that the fit has seen; they tell the noise."""
+
+    def reject_one(one: tuple[ImagePixels, Array, Array, Array]) -> Kept:
+        its_image, its_models, its_stars, its_used = one
+        noise = measure_noise(its_image, its_models, its_stars, its_used)
+        return reject(its_image, its_models, its_stars, noise, clipping)
+
+    return jax.lax.map(reject_one, (image, models, stars, used), batch_size=problems)
