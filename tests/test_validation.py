@@ -16,6 +16,7 @@ from ztfpsf.quality import Bin
 from ztfpsf.stamps import APCOR_COLUMNS
 from ztfpsf.stars.cutting import read_apcor
 from ztfpsf.validation.apertures import measure_apertures
+from ztfpsf.validation.header import describe_header
 from ztfpsf.validation.image import ValidationSettings, summarise
 from ztfpsf.validation.moments import measure_moments
 from ztfpsf.validation.rho import find_rho
@@ -34,7 +35,8 @@ SETTINGS = ValidationSettings(
 )
 SIZE, SKY_ADU, GAIN, READ_NOISE, NX, NY = 25, 150.0, 6.0, 9.0, 900, 700
 FIT = {"status": "ok", "n_stars": 100, "n_rejected": 0, "clipped_fraction": 0.0}
-CAMERA = {"sky_adu": SKY_ADU, **dict.fromkeys(APCOR_COLUMNS, np.nan)}
+HEADER = {"exptime_s": 30.0, "magzp_mag": 26.2, "infobits": 0.0, "ipac_status": 1.0}
+CAMERA = {"sky_adu": SKY_ADU, **HEADER, **dict.fromkeys(APCOR_COLUMNS, np.nan)}
 SIGMA_PX, N_PHASES = 1.0, 16
 
 
@@ -363,6 +365,27 @@ def make_row(**changes) -> dict:
         row[criterion.column] = good * (1.5 if criterion.is_minimum else 0.5)
     row |= {"fwhm_px": 2.0, "fit_status": "ok"}
     return row | changes
+
+
+@pytest.mark.parametrize(
+    ("fit", "camera", "verdict", "reason"),
+    [
+        ({}, {}, "good", "all numbers"),
+        ({"noise_ratio": 1.27}, {}, "good", "all numbers"),
+        ({"noise_ratio": 2.4}, {}, "bad", "noise of the sky is not that of GAIN"),
+        ({"noise_ratio": 0.6}, {}, "usable", "noise of the sky is not that of GAIN"),
+        ({}, {"exptime_s": 10.0, "magzp_mag": 27.85}, "bad", "MAGZP is not that of its exposure"),
+        ({}, {"magzp_mag": -999.0}, "bad", "MAGZP is not that of its exposure"),
+        ({}, {"magzp_mag": np.nan, "exptime_s": 0.0}, "good", "all numbers"),
+        ({}, {"infobits": 2048.0}, "usable", "IPAC's quality control says INFOBITS 2048"),
+        ({}, {"infobits": 33554488.0}, "bad", "IPAC's quality control says INFOBITS 33554488"),
+        ({}, {"ipac_status": 0.0}, "bad", "IPAC's processing failed, STATUS 0"),
+    ],
+)
+def test_headers_that_lie(fit: dict, camera: dict, verdict: str, reason: str) -> None:
+    found = judge(make_row(**describe_header(FIT | fit, CAMERA | camera)), LIMITS)
+    assert found.verdict == verdict, found
+    assert found.reason.startswith(reason)
 
 
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.key)

@@ -10,6 +10,7 @@ import pandas as pd
 from ztfpsf.quality import PIXEL_ARCSEC, Bin
 from ztfpsf.robust import ClippedMean, clipped_mean
 from ztfpsf.stamps import N_APCOR
+from ztfpsf.validation.header import describe_header
 from ztfpsf.validation.trends import FluxTerm, find_trends
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
@@ -58,6 +59,7 @@ def summarise(
     }
     return (
         counts
+        | describe_header(fit, camera)
         | find_sky(stars, camera)
         | describe_moments(measured)
         | describe_core(measured)

@@ -60,6 +60,19 @@ CRITERIA = (
         "PSF minus aperture magnitude {:+.1f} mmag",
         "photometric_offset_error_mmag",
     ),
+    Criterion(
+        "max_noise_disagreement",
+        "noise_disagreement",
+        "noise of the sky is not that of GAIN and READNOI, off by a factor 1 + {:.2f}",
+    ),
+    Criterion(
+        "max_zero_point_excess_mag",
+        "zero_point_excess_mag",
+        "MAGZP is not that of its exposure time, off by {:+.2f} mag",
+    ),
+    Criterion("max_apcor_offset_mmag", "apcor_offset_mmag", "offset from APCOR {:+.0f} mmag"),
+    Criterion("max_infobits", "infobits", "IPAC's quality control says INFOBITS {:.0f}"),
+    Criterion("min_ipac_status", "ipac_status", "IPAC's processing failed, STATUS {:.0f}"),
 )
 
 
