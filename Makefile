@@ -3,25 +3,32 @@ PYTHON ?= python3
 LOCK ?= cpu
 
 BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 COMPARE := --configfile config/compare.yaml
+# The first fit of the demo.
+FIRST := moffat_grid/gauss_newton/ztf_20200924431759_000655_zr_c13_o_q3
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 REPORT := --report results/report.html --report-stylesheet rules/captions/report.css
 # Written when an installation is complete: an interrupted one starts again.
 PINNED := .venv/.$(LOCK).lock-stamp
+TOOLS := .venv/.tools.lock-stamp
 STAMP := .venv/.package-stamp
 BENCH_STAMP := .venv-bench/.lock-stamp
 BENCH_PSF_STAMP := .venv-bench-psf/.lock-stamp
+PIP_INSTALL := -m pip install --quiet --no-deps --require-hashes --no-compile --requirement
 UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo report test coverage test-cluster test-report lint format docs pictures lock bench bench-scale bench-calibration clean
+.PHONY: help env tools demo report test coverage test-cluster test-report lint format docs pictures lock bench bench-scale bench-calibration clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(STAMP) ## install the pinned packages, and ztfpsf as it is here, in .venv
+env: $(STAMP) ## install what the workflow needs, pinned, and ztfpsf as it is here, in .venv
+
+tools: $(STAMP) $(TOOLS) ## the same, with what tests, checks and notebooks need
 
 $(STAMP): $(PINNED) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -30,45 +37,60 @@ $(STAMP): $(PINNED) pyproject.toml
 $(PINNED): envs/$(LOCK).lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing the packages of $< in .venv: a few minutes, once."
+	@echo "Installing the packages of $< in .venv (0.4 GB are fetched): a minute or two, once."
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement $<
+	@$(BIN)/python $(PIP_INSTALL) $<
+# Byte code by all cores, where pip takes one; files that no Python 3 reads are left out.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || :
+	@touch $@
+
+$(TOOLS): envs/tools.lock | $(STAMP)
+	@echo "Installing the tools of $< in .venv."
+	@$(BIN)/python $(PIP_INSTALL) $<
 	@touch $@
 
 demo: $(STAMP) ## a real image (31 MB are fetched), and a simulated CCD from raw frames: PSFs, judged
-	$(BIN)/snakemake --profile profiles/local $(COMPARE)
-	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml
-	$(BIN)/snakemake --profile profiles/local $(COMPARE) --rerun-triggers mtime --forcerun summarise_run -- report
+	@echo "Step 1 of 4: a real image is fetched, its stars selected, its PSF fitted, drawn and judged."
+	$(SNAKEMAKE) results/plot_psf/$(FIRST)_star.png results/validate_psf/$(FIRST)_validation.txt
+	@echo "The PSF beside a star: results/plot_psf/$(FIRST)_star.png; how good it is:"
+	@head -n 4 results/validate_psf/$(FIRST)_validation.txt
+	@echo "Step 2 of 4: raw frames of a CCD are simulated and calibrated, its PSFs fitted and compared with the truth."
+	$(SNAKEMAKE) --configfile config/simulation.yaml
+	@echo "Step 3 of 4: the real image by all optimisers, side by side."
+	$(SNAKEMAKE) $(COMPARE)
+	@echo "Step 4 of 4: all of it on one page."
+	$(SNAKEMAKE) $(COMPARE) --rerun-triggers mtime --forcerun summarise_run -- report
 	$(BIN)/snakemake $(COMPARE) $(REPORT) -- report
-	@cat results/compare_fits/*_summary.txt results/compare_truth/*/*/*_truth.md
+	@cat results/compare_truth/*/*/*_truth.md results/compare_fits/*_summary.txt
+	@echo "The page: results/report.html"
 
 report: $(STAMP) ## results/report.html, one page about all results (ARGS=: what the run was given)
-	$(BIN)/snakemake --profile profiles/local --rerun-triggers mtime --forcerun summarise_run $(ARGS) -- report
+	$(SNAKEMAKE) --rerun-triggers mtime --forcerun summarise_run $(ARGS) -- report
 	$(BIN)/snakemake $(ARGS) $(REPORT) -- report
 
-test: $(STAMP) ## run the tests
+test: tools ## run the tests
 	$(BIN)/python -m pytest tests $(PARALLEL)
 
-coverage: $(STAMP) ## run the tests, and tell which lines they reach and which tests take longest
+coverage: tools ## run the tests, and tell which lines they reach and which tests take longest
 	$(BIN)/python -m pytest tests $(PARALLEL) --cov --cov-config=pyproject.toml \
 	  --cov-report=term-missing:skip-covered --durations=25
 
-test-cluster: $(STAMP) ## run the demo, and faults, on a SLURM made for it (installs Debian's packages)
+test-cluster: tools ## run the demo, and faults, on a SLURM made for it (installs Debian's packages)
 	@$(BIN)/python tests/helpers/install_slurm.py
 	$(BIN)/python -m pytest tests/cluster -m cluster
 
-test-report: $(STAMP) ## look at the report with Chromium (installs Debian's package)
+test-report: tools ## look at the report with Chromium (installs Debian's package)
 	@$(BIN)/python tests/helpers/install_chromium.py
 	$(BIN)/python -m pytest tests/workflow/test_report.py
 
-lint: $(STAMP) ## check format, style and types of all code
+lint: tools ## check format, style and types of all code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-format: $(STAMP) ## format all code
+format: tools ## format all code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile rules
@@ -85,6 +107,7 @@ lock: ## pin the packages of pyproject.toml and envs/*.in anew (UPGRADE=--upgrad
 	  compile="$$tools/bin/uv $(UV_COMPILE) --output-file" && \
 	  $$compile cpu.lock $(UPGRADE) ../pyproject.toml cpu.in && \
 	  $$compile cuda12.lock $(UPGRADE) ../pyproject.toml cpu.in cuda12.in --constraint cpu.lock && \
+	  $$compile tools.lock $(UPGRADE) tools.in --constraint cpu.lock && \
 	  $$compile "$$tools/cpu" ../pyproject.toml --constraint cpu.lock && \
 	  $$compile "$$tools/cuda12" ../pyproject.toml cuda12.in --constraint cuda12.lock && \
 	  for name in cpu cuda12; do $(PYTHON) write_conda.py $$name "$$tools/$$name" || exit; done && \
@@ -97,7 +120,7 @@ bench: $(STAMP) $(BENCH_PSF_STAMP) ## our PSFs beside PSFEx, Piff and photutils 
 
 bench-scale: $(STAMP) ## plan of a night, images per second, time against the number of stars
 	PYTHONPATH=scripts:tests/helpers:tests/bench/psf $(BIN)/python tests/bench/scale/bench_scale.py
-	$(BIN)/snakemake --profile profiles/local results/time_fits/fits_seconds.png
+	$(SNAKEMAKE) results/time_fits/fits_seconds.png
 
 $(BENCH_PSF_STAMP): envs/bench_psf.lock
 	$(PYTHON) -m venv --clear .venv-bench-psf
@@ -105,7 +128,7 @@ $(BENCH_PSF_STAMP): envs/bench_psf.lock
 	@touch $@
 
 bench-calibration: $(STAMP) $(BENCH_STAMP) ## time and pixels of the calibration beside ztfin2p3
-	$(BIN)/snakemake --profile profiles/local --configfile config/simulation.yaml tests/bench/night.yaml \
+	$(SNAKEMAKE) --configfile config/simulation.yaml tests/bench/night.yaml \
 	  --directory results/bench_calibration -- results/simulate_raw/frames.csv
 	$(BIN)/python tests/bench/calibration.py results/bench_calibration/results/simulate_raw \
 	  .venv-bench/bin/python results/bench_calibration

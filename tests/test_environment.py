@@ -57,7 +57,7 @@ def normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("name", [*NAMES, "bench"])
+@pytest.mark.parametrize("name", [*NAMES, "tools", "bench"])
 def test_every_line_of_a_lock_is_a_hashed_pin(name: str) -> None:
     assert PIN.sub("", lock_text(name)) == ""
     assert read_direct(name) <= set(read_lock(name))
@@ -68,6 +68,12 @@ def test_locks_agree() -> None:
     assert read_lock("cpu").items() <= read_lock("cuda12").items()
     assert not [package for package in read_lock("cpu") if "nvidia" in package]
     assert "jax-cuda12-plugin" in read_lock("cuda12")
+    # Tools are installed on top: what they share is at the same version.
+    tools, cpu = read_lock("tools"), read_lock("cpu")
+    assert {name: version for name, version in tools.items() if name in cpu} == {
+        name: version for name, version in cpu.items() if name in tools
+    }
+    assert not {"pytest", "ruff", "mypy", "ipykernel"} & cpu.keys()
 
 
 @pytest.mark.parametrize("path", sorted(ENVS.iterdir()), ids=lambda path: path.name)

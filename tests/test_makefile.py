@@ -13,7 +13,7 @@ PYTHON = """#!/bin/sh
 echo "$@" >> calls
 case "$*" in
   -c*) exit $VERSION_EXIT ;;
-  *venv*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
   *pip*) exit $PIP_EXIT ;;
 esac
 """
@@ -24,7 +24,8 @@ def folder(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "envs").mkdir()
-    (tmp_path / "envs" / "cpu.lock").touch()
+    for name in ("cpu", "tools"):
+        (tmp_path / "envs" / f"{name}.lock").touch()
     (tmp_path / "python").write_text(PYTHON)
     (tmp_path / "python").chmod(0o755)
     return tmp_path
@@ -52,7 +53,7 @@ def test_help_is_the_default_and_lists_every_target(folder: Path) -> None:
     done = make(folder)
     assert done.returncode == 0
     listed = {line.split()[1] for line in done.stdout.splitlines()}
-    targets = "help env demo report test coverage test-cluster test-report lint format"
+    targets = "help env tools demo report test coverage test-cluster test-report lint format"
     others = "docs pictures lock bench bench-scale bench-calibration clean"
     assert listed == {*targets.split(), *others.split()}
     assert calls(folder) == []
@@ -90,6 +91,31 @@ def test_edited_project_is_installed_anew_without_its_packages(folder: Path) -> 
     assert make(folder, "env").returncode == 0
     (call,) = calls(folder)[n_calls:]
     assert call.endswith("install --quiet --no-deps --no-build-isolation --editable .")
+
+
+def test_tools_come_on_top(folder: Path) -> None:
+    make(folder, "env")
+    assert not any("tools" in call for call in calls(folder))
+    n_calls = len(calls(folder))
+    assert make(folder, "tools").returncode == 0
+    (call,) = calls(folder)[n_calls:]
+    assert "--no-deps --require-hashes" in call
+    assert call.endswith("envs/tools.lock")
+    assert make(folder, "tools").returncode == 0
+    assert len(calls(folder)) == n_calls + 1
+
+
+def test_demo_begins_with_a_picture_and_ends_with_the_comparison(folder: Path) -> None:
+    plan = make(folder, "--dry-run", "demo").stdout
+    steps = [
+        "_star.png results/validate_psf/",
+        "config/simulation.yaml",
+        "config/compare.yaml",
+        "--report results/report.html",
+    ]
+    places = [plan.index(step) for step in steps]
+    assert places == sorted(places)
+    assert "tools.lock" not in plan
 
 
 def make_later(file: Path) -> None:
