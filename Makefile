@@ -21,7 +21,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env tools demo report test coverage test-cluster test-report lint format docs pictures lock bench bench-scale bench-calibration clean
+.PHONY: help env tools demo report test coverage test-cluster test-report lint format docs pictures lock bench bench-scale bench-calibration bench-survey clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,6 +121,9 @@ bench: $(STAMP) $(BENCH_PSF_STAMP) ## our PSFs beside PSFEx, Piff and photutils 
 bench-scale: $(STAMP) ## plan of a night, images per second, time against the number of stars
 	PYTHONPATH=scripts:tests/helpers:tests/bench/psf $(BIN)/python tests/bench/scale/bench_scale.py
 	$(SNAKEMAKE) results/time_fits/fits_seconds.png
+
+bench-survey: $(STAMP) ## zero points of a simulated survey beside LSQR (SIZES="1e5 1e6")
+	$(BIN)/python tests/bench/survey.py results/bench_survey --sizes $(or $(SIZES),1e5 1e6)
 
 $(BENCH_PSF_STAMP): envs/bench_psf.lock
 	$(PYTHON) -m venv --clear .venv-bench-psf
