@@ -44,9 +44,17 @@ def simulate(folder: Path, size: float) -> Path:
     root = folder / f"{size:.0e}"
     if not (root / "exposures.parquet").exists():
         settings = Simulation(
-            stars_deg2=size / PER_STAR_DEG2, visits=15.0, superpixels=1, star_flat_mag=0.0,
-            colour_mag=0.0, airmass_mag=0.0, outlier_fraction=0.0, variable_fraction=0.0,
-        )  # fmt: skip
+            ra_deg=(0.0, min(360.0, 360.0 * size / WHOLE_BAND)),
+            dec_deg=(0.0, 40.0),
+            stars_deg2=12.0 * max(1.0, size / WHOLE_BAND),
+            visits=15.0,
+            superpixels=1,
+            star_flat_mag=0.0,
+            colour_mag=0.0,
+            airmass_mag=0.0,
+            outlier_fraction=0.0,
+            variable_fraction=0.0,
+        )
         truth = simulate_truth(settings)
         for cell, measurements, stars in simulate_cells(settings, truth):
             stars = stars.assign(reference_mag=np.nan, reference_error_mag=np.nan)
