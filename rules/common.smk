@@ -101,8 +101,8 @@ def of_survey(product, wildcards):
     """Files of the first fit of all units with an image of the filter."""
     units = [
         unit
-        for unit in SHEET.units(config["unit"])
-        if unit.split("_")[3] == wildcards.filtercode
+        for unit, images in images_by_unit().items()
+        if any(image.split("_")[3] == wildcards.filtercode for image in images)
     ]
     return expand(product, **FITS[0], unit=units)
 

@@ -2,8 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,6 +16,8 @@ from ztfpsf.survey.reference import read_reference
 
 logger = logging.getLogger("ztfpsf")
 
+MAX_ROWS = 5_000_000  # measurements that are added at a time, 1 GB
+
 
 def collect_survey(
     *,
@@ -29,7 +30,7 @@ def collect_survey(
 ) -> None:
     """Add the images of a filter to the data set; those that are in it as they are stay untouched.
 
-    The lists run parallel, one file each for every unit. Units of one night are added together.
+    The lists run parallel, one file each for every unit.
     """
     cuts = Cuts(
         tuple(settings["verdicts"]),
@@ -41,17 +42,12 @@ def collect_survey(
     radius = settings["match_arcsec"]
     reference = read_reference(names.pop("path"), names, radius)
     provenance = make_provenance(paths_to_photometry, settings)
-    nights: dict[str, list[tuple[str, str]]] = {}
-    for paths in zip(paths_to_photometry, paths_to_verdicts, strict=True):
-        night = Path(paths[0]).name.split("_")[1][:8]
-        nights.setdefault(night, []).append(paths)
     totals: Counter[str] = Counter()
-    for night, files in sorted(nights.items()):
-        images = [image for paths in files for image in read_unit(*paths, filtercode, cuts)]
+    for images in batch_images(paths_to_photometry, paths_to_verdicts, filtercode, cuts):
         added = add_images(path_to_dataset, images, reference, radius, provenance)
         for image in images:
             totals.update(image.counts)
-        logger.info("%s: %d images, %d of them new or changed", night, len(images), len(added))
+        logger.info("%d images, %d of them new or changed", len(images), len(added))
     if not totals["n_kept"]:
         counts = ", ".join(f"{name} {n}" for name, n in totals.items())
         raise InputError(
@@ -61,6 +57,22 @@ def collect_survey(
     n_images = len(read_images(path_to_dataset))
     logger.info("%d images in %s", n_images, path_to_dataset)
     write_json({"dataset": path_to_dataset, "n_images": n_images, **totals}, path_to_record)
+
+
+def batch_images(
+    paths_to_photometry: Sequence[str],
+    paths_to_verdicts: Sequence[str],
+    filtercode: str,
+    cuts: Cuts,
+) -> Iterator[list[Image]]:
+    """Images of all units, as many at a time as memory has room for."""
+    images: list[Image] = []
+    for paths in zip(paths_to_photometry, paths_to_verdicts, strict=True):
+        images += read_unit(*paths, filtercode, cuts)
+        if sum(len(image.table) for image in images) > MAX_ROWS:
+            yield images
+            images = []
+    yield images
 
 
 def read_unit(
