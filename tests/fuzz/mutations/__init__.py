@@ -1,0 +1,1 @@
+"""Ways to damage a file: functions of its bytes and a random generator, that give a Mutant."""

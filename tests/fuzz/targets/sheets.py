@@ -1,0 +1,77 @@
+"""Sheets of images and of raw frames, as the workflow reads them at its start."""
+
+from pathlib import Path
+
+from ztfpsf.frame_sheet import read_frames
+from ztfpsf.listing import ImageFiles
+from ztfpsf.sheet import read_sheet
+from ztfpsf.sheet_parquet import write_parquet_sheet
+
+from fuzz.cases import Answer, Target
+from fuzz.mutations import raw_bytes, texts
+
+EXPOSURE = "ztf_20200924431759_000655_zr"
+NAMES = [f"{EXPOSURE}_c{ccdid:02d}_o_q{qid}" for ccdid in (13, 14) for qid in (1, 2, 3, 4)]
+ROWS = [ImageFiles(name, f"{name}_sciimg.fits", f"{name}_mskimg.fits") for name in NAMES]
+FRAMES = [
+    *(f"ztf_20200924{80000 + k:06d}_000000_bi_c13_b.fits.fz" for k in range(6)),
+    *(f"ztf_20200924{120000 + k:06d}_000000_zr_c13_f.fits.fz" for k in range(4)),
+    f"{EXPOSURE}_c13_o.fits.fz",
+]
+
+
+def make_files(folder: Path) -> None:
+    lines = ["image,sciimg,mskimg,catalogue,varimg", *map(",".join, ROWS)]
+    (folder / "images.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    write_parquet_sheet(ROWS, folder / "images.parquet")
+    lines = ["path,remark", *(f"{frame},good" for frame in FRAMES)]
+    (folder / "frames.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def read_images(name: str) -> Answer:
+    sheet = read_sheet(name)
+    units = sheet.units("exposure")
+    return Answer(repr([sheet.images(unit) for unit in units]))
+
+
+def read_images_csv(folder: Path) -> Answer:
+    return read_images("images.csv")
+
+
+def read_images_parquet(folder: Path) -> Answer:
+    return read_images("images.parquet")
+
+
+def read_frames_csv(folder: Path) -> Answer:
+    sheet = read_frames("frames.csv", "")
+    sheet.ccds("20200924", "zr")
+    kinds = sorted((key, sorted(paths)) for key, paths in sheet.calibration.items())
+    return Answer(repr([kinds, sorted(map(str, sheet.images()))]))
+
+
+TARGETS = [
+    Target(
+        "image_sheet",
+        make_files,
+        "images.csv",
+        (*texts.DAMAGES, *texts.DAMAGES, *raw_bytes.DAMAGES),
+        read_images_csv,
+        ["images.csv"],
+    ),
+    Target(
+        "image_sheet_parquet",
+        make_files,
+        "images.parquet",
+        raw_bytes.DAMAGES,
+        read_images_parquet,
+        ["images.parquet"],
+    ),
+    Target(
+        "frame_sheet",
+        make_files,
+        "frames.csv",
+        (*texts.DAMAGES, *texts.DAMAGES, *raw_bytes.DAMAGES),
+        read_frames_csv,
+        ["frames.csv"],
+    ),
+]
