@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from ztfpsf.csv_rows import no_sheet, no_url
 from ztfpsf.errors import InputError
+from ztfpsf.fits_files import first_sentence
 from ztfpsf.listing import ImageFiles
 from ztfpsf.names import QUADRANT_PATTERN
 from ztfpsf.nights import to_date
@@ -70,7 +71,9 @@ def read_parquet_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
     except FileNotFoundError:
         raise InputError(no_sheet(path, IMAGE_SHEET)) from None
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: not a parquet file ({error}); write it again.") from None
+        raise InputError(
+            f"{path}: not a parquet file ({first_sentence(error)}); write it again."
+        ) from None
     if not table.num_rows:
         raise InputError(no_image(path))
     table = _sort(_to_texts(table, path))

@@ -133,7 +133,8 @@ def open_master(path: str | Path, kind: str, ccdid: int) -> Iterator[Master]:
     rule = f"make_master_{kind}"
     # Checksums of the planes are left out: they would take as long as the calibration.
     with open_product(path, rule, ["PRIMARY"]) as hdus:
-        header, sections = hdus[0].header, {hdu.name: hdu.section for hdu in hdus[1:]}
+        with damage_named(path, make_again(rule)):
+            header, sections = hdus[0].header, {hdu.name: hdu.section for hdu in hdus[1:]}
         found = get_value(header, "IMGTYPE"), get_value(header, "CCDID")
         if found != (kind, ccdid) or not sections.keys() >= _PLANES:
             raise InputError(

@@ -57,8 +57,8 @@ def tell_images_of_stamps(folder: Path) -> str:
 
 
 def tell_table(folder: Path, name: str) -> str:
-    record = read_provenance(name)
-    return _digest(read_table(name, "fit_psf", ["image", "status"])) + repr(record)
+    table = read_table(name, "fit_psf", ["image", "status"])
+    return _digest(table) + repr(read_provenance(name))
 
 
 def tell_psfs(folder: Path) -> str:

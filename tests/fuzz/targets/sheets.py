@@ -16,7 +16,7 @@ ROWS = [ImageFiles(name, f"{name}_sciimg.fits", f"{name}_mskimg.fits") for name 
 FRAMES = [
     *(f"ztf_20200924{80000 + k:06d}_000000_bi_c13_b.fits.fz" for k in range(6)),
     *(f"ztf_20200924{120000 + k:06d}_000000_zr_c13_f.fits.fz" for k in range(4)),
-    f"{EXPOSURE}_c13_o.fits.fz",
+    f"{EXPOSURE}_c15_o.fits.fz",
 ]
 
 
