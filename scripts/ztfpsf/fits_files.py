@@ -23,7 +23,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ztfpsf.cards import get_number, repair_cards
-from ztfpsf.errors import InputError
+from ztfpsf.errors import InputError, first_sentence
 from ztfpsf.fits_structure import Hdu, has_sum, read_structure
 
 SOFTWARE = "ztfpsf"  # ORIGIN of our own files
@@ -110,12 +110,6 @@ def damage_named(path: str | Path, advice: str = FETCH) -> Iterator[None]:
         raise
     except Exception as error:  # astropy and its decompressors promise no kind
         raise InputError(f"{path}: damaged ({first_sentence(error)}); {advice}.") from error
-
-
-def first_sentence(error: Exception) -> str:
-    """What an error says first, on one line: the advice that follows is for programmers."""
-    lines = str(error).splitlines() or [""]
-    return lines[0].partition(". ")[0].rstrip(". ") or type(error).__name__
 
 
 def read_packed(path: str | Path) -> bytes | None:

@@ -12,8 +12,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from ztfpsf.csv_rows import no_sheet, no_url
-from ztfpsf.errors import InputError
-from ztfpsf.fits_files import first_sentence
+from ztfpsf.errors import InputError, first_sentence
 from ztfpsf.listing import ImageFiles
 from ztfpsf.names import QUADRANT_PATTERN
 from ztfpsf.nights import to_date

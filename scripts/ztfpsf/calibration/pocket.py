@@ -18,7 +18,8 @@ import numpy as np
 import yaml
 
 from ztfpsf.calibration.orientation import read_to_stored, stored_to_read
-from ztfpsf.errors import InputError
+from ztfpsf.errors import InputError, first_sentence
+from ztfpsf.fits_files import check_file
 
 N_ITERATIONS = 4
 
@@ -37,6 +38,7 @@ def read_pockets(path: str | Path) -> dict[tuple[int, int], Pocket]:
 
     This is the form of pocket_corrections.yaml of ztfsensors. Raises InputError.
     """
+    check_file(path, "correct detector.pocket_parameters")
     try:
         rows = yaml.safe_load(Path(path).read_text("utf-8"))["data"]
         pockets = {
@@ -46,9 +48,10 @@ def read_pockets(path: str | Path) -> dict[tuple[int, int], Pocket]:
             for row in rows
         }
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {first_sentence(error)}"
         raise InputError(
-            f"{path}: not a table of pocket parameters ({type(error).__name__}: {error}); give "
-            "'data:' with ccdid, qid and pars (alpha, cmax, beta, nmax) per quadrant."
+            f"{path}: not a table of pocket parameters ({said}); give 'data:' with ccdid, qid and "
+            "pars (alpha, cmax, beta, nmax) per quadrant."
         ) from None
     for (ccdid, qid), pocket in pockets.items():
         if not (np.isfinite(pocket).all() and min(pocket) > 0):

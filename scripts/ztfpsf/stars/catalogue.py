@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
-from ztfpsf.errors import InputError
-from ztfpsf.fits_files import check_file, damage_named, first_sentence, open_fits, read_packed
+from ztfpsf.errors import InputError, first_sentence
+from ztfpsf.fits_files import check_file, damage_named, open_fits, read_packed
 from ztfpsf.stars.htm import cover_cone
 from ztfpsf.stars.sky import (
     apply_proper_motion,
