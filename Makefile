@@ -2,6 +2,10 @@
 PYTHON ?= python3
 LOCK ?= cpu
 
+# Of make fuzz.
+INPUTS ?= 500
+SEED ?= 1
+
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 COMPARE := --configfile config/compare.yaml
@@ -21,7 +25,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env tools demo report test coverage test-cluster test-report lint format docs pictures lock bench bench-scale bench-calibration bench-survey clean
+.PHONY: help env tools demo report test coverage fuzz test-cluster test-report lint format docs pictures lock bench bench-scale bench-calibration bench-survey clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +86,9 @@ test-cluster: tools ## run the demo, and faults, on a SLURM made for it (install
 test-report: tools ## look at the report with Chromium (installs Debian's package)
 	@$(BIN)/python tests/helpers/install_chromium.py
 	$(BIN)/python -m pytest tests/workflow/test_report.py
+
+fuzz: tools ## give damaged inputs to every reader (INPUTS=500 SEED=1; minutes on 2 cores)
+	PYTHONPATH=tests:tests/helpers:scripts $(BIN)/python -m fuzz --inputs $(INPUTS) --seed $(SEED)
 
 lint: tools ## check format, style and types of all code
 	$(BIN)/ruff format --check .

@@ -17,6 +17,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--inputs", type=int, default=500, help="number of damaged inputs")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds that a case may take")
     parser.add_argument("--targets", nargs="+", default=[], help="some of the readers")
     parser.add_argument("--case", type=int, help="one case only, by its number")
     parser.add_argument("--folder", type=Path, help="where faulty cases stay")
@@ -24,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    from fuzz.driver import Verdict, drive, plan
+    from fuzz.driver import Limits, Verdict, drive, plan
     from fuzz.targets import DEFAULT, TARGETS
 
     given = parse_arguments()
@@ -34,7 +35,7 @@ def main() -> int:
     start = time.monotonic()
     counts: Counter[str] = Counter()
     faulty: list[Verdict] = []
-    for verdict in drive(cases, given.seed, folder, given.workers):
+    for verdict in drive(cases, given.seed, folder, Limits(given.workers, given.limit)):
         answer = verdict.outcome.answer
         counts["refused" if answer and answer.refusal else "answered"] += 1
         if verdict.fault or given.case is not None:

@@ -16,8 +16,14 @@ from ztfpsf.jobs import job, read_error
 
 from fuzz.cases import Answer, Mutant, Outcome, Target, judge
 
-LIMIT_S = 60.0
 LOG = "logs/job.log"
+
+
+class Limits(NamedTuple):
+    """Of the processes."""
+
+    n_workers: int
+    case_s: float
 
 
 class Verdict(NamedTuple):
@@ -42,7 +48,7 @@ def mutate(target: Target, content: bytes, seed: int, number: int) -> Mutant:
 
 
 def drive(
-    cases: Sequence[tuple[int, Target]], seed: int, folder: Path, n_workers: int
+    cases: Sequence[tuple[int, Target]], seed: int, folder: Path, limits: Limits
 ) -> Iterator[Verdict]:
     """Verdicts on cases, in their order. The folders of faulty cases stay in `folder`."""
     context = multiprocessing.get_context("forkserver")
@@ -55,7 +61,7 @@ def drive(
         shutil.copytree(good_files[target.name], case)
         if content is not None:
             (case / target.file).write_bytes(content)
-        return _run_apart(context, target, case)
+        return _run_apart(context, target, case, limits.case_s)
 
     def find_good(target: Target) -> Answer:
         outcome = run(target, f"good_{target.name}", None)
@@ -74,7 +80,7 @@ def drive(
             shutil.rmtree(folder / name)
         return Verdict(number, target.name, mutant, outcome, fault)
 
-    with ThreadPoolExecutor(n_workers) as pool:
+    with ThreadPoolExecutor(limits.n_workers) as pool:
         good = dict(zip(targets, pool.map(find_good, targets.values()), strict=True))
         yield from pool.map(work, cases)
 
@@ -89,13 +95,13 @@ def _make_files(target: Target, folder: Path) -> Path:
 
 
 def _run_apart(
-    context: multiprocessing.context.ForkServerContext, target: Target, folder: Path
+    context: multiprocessing.context.ForkServerContext, target: Target, folder: Path, limit_s: float
 ) -> Outcome:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run_job, args=(target.name, folder, sender))
     process.start()
     sender.close()
-    answer, is_late = None, not receiver.poll(LIMIT_S)
+    answer, is_late = None, not receiver.poll(limit_s)
     if is_late:
         process.kill()
     else:
@@ -107,7 +113,7 @@ def _run_apart(
     log = folder / LOG
     text = log.read_text("utf-8", errors="replace") if log.is_file() else ""
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.part"))
-    death = f"takes more than {LIMIT_S:g} s" if is_late else _describe(process.exitcode)
+    death = f"takes more than {limit_s:g} s" if is_late else _describe(process.exitcode)
     return Outcome(answer, death, text, left)
 
 

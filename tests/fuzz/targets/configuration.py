@@ -33,7 +33,7 @@ def run(folder: Path) -> Answer:
     simulated = inputs.list_simulated(config["simulate_raw"])
     frames = inputs.list_frames(config, simulated["raw"], ROOT)
     sheet = inputs.list_images(config, frames, ROOT)
-    for unit in sheet.units(config["unit"])[:1]:
+    for unit in sheet.units(config["unit"], config["batch_size"])[:1]:
         inputs.find_images(sheet, unit, config["catalogue"])
     for take in {TAKERS[block] for block in TAKERS if config[block] != SMALL[block]}:
         take(config)

@@ -30,7 +30,7 @@ def make_files(folder: Path) -> None:
 
 def read_images(name: str) -> Answer:
     sheet = read_sheet(name)
-    units = sheet.units("exposure")
+    units = sheet.units("exposure", 64)
     return Answer(repr([sheet.images(unit) for unit in units]))
 
 
