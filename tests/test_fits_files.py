@@ -65,6 +65,13 @@ def test_cards_that_cannot_be_parsed_are_text(image: Path, text: str) -> None:
         assert get_text(hdus[0].header, "GAIN") == text
 
 
+@pytest.mark.parametrize("text", ["6.0\0\0", "'zr\0'", "\0\0 / gain"])
+def test_cards_with_bytes_that_are_no_letters(image: Path, text: str) -> None:
+    change_card(image, "GAIN", text)
+    with pytest.raises(InputError, match="header keyword GAIN is 'not printable'; a finite"):
+        require_keyword(read_image(image)[1], "GAIN", image)
+
+
 def test_values_of_cards() -> None:
     header = fits.Header({"A": 1, "B": True, "C": "x", "D": None, "E": float(2)})
     assert [get_number(header, key) for key in "AE"] == [1.0, 2.0]

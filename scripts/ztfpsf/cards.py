@@ -9,6 +9,8 @@ from astropy.io.fits.verify import VerifyError
 
 from ztfpsf.errors import InputError
 
+UNREADABLE = "not printable"
+
 
 def repair_cards(header: fits.Header) -> None:
     """Make text of every value that cannot be parsed, so that any of them can be asked for."""
@@ -20,7 +22,10 @@ def _repair(card: fits.Card) -> None:
     try:
         _ = card.value, card.comment
     except VerifyError:
-        card.verify("silentfix")
+        try:
+            card.verify("silentfix")
+        except ValueError:  # astropy makes no text of bytes that are no letters
+            card.value = UNREADABLE
 
 
 def get_value(header: fits.Header, key: str) -> Any:
