@@ -16,6 +16,7 @@ from raw_night import (
     make_night,
     photons,
 )
+from ztfpsf.calibration import calibrate as calibrate_module
 from ztfpsf.calibration.mask import BITS
 from ztfpsf.calibration.products import open_master
 from ztfpsf.errors import InputError
@@ -256,6 +257,22 @@ def test_science_frame_with_damaged_rows_fails_in_that_quadrant(night, tmp_path)
     reasons = [record["status"] for record in status.values()]
     assert "damaged (decompression error" in reasons[0]
     assert reasons[1:] == ["ok"] * 3
+
+
+def test_an_error_nobody_foresaw_fails_its_quadrant_alone(night, tmp_path, monkeypatch, caplog):
+    calibrate = calibrate_module._calibrate
+
+    def fail_second(ccd, qid):
+        return 1 / 0 if qid == 2 else calibrate(ccd, qid)
+
+    monkeypatch.setattr(calibrate_module, "_calibrate", fail_second)
+    night.calibrate(tmp_path)
+    status = read_json(tmp_path / "status.json", "calibrate_science")
+    reasons = [record["status"] for record in status.values()]
+    sentence = "an error that ztfpsf does not expect (ZeroDivisionError: division by zero)"
+    assert [sentence in reason for reason in reasons] == [False, True, False, False]
+    assert reasons[0] == reasons[2] == reasons[3] == "ok"
+    assert any(record.exc_info for record in caplog.records)
 
 
 def test_pixels_that_no_converter_gives_are_masked(night, tmp_path):

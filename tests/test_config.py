@@ -238,6 +238,14 @@ def test_one_text(text: str, kinds: Any, value: Any) -> None:
     assert type(converted) is type(value)
 
 
+def test_lists_of_numbers_say_that_they_are_numbers() -> None:
+    """Or the texts of the command line would be refused."""
+    choices = [block for block in blocks(SCHEMA) if "enum" in block]
+    numeric = [block for block in choices if not isinstance(block["enum"][0], str)]
+    assert {block.get("type") for block in numeric} == {"integer"}
+    assert read({"simulate_raw": {"leds": ["7", "8"]}})["simulate_raw"]["leds"] == [7, 8]
+
+
 def test_missing_key_is_named() -> None:
     broken = yaml.safe_load(CONFIG)
     del broken["select_stars"]["edge_px"]

@@ -128,3 +128,11 @@ def test_process_that_dies_is_named_with_its_image(tmp_path, name, death):
     assert done.returncode < 0
     assert read_error(log) == ""
     assert describe_death(log) == death
+
+
+def test_all_that_was_in_work_is_named(tmp_path):
+    """Chunks of images are fitted at the same time."""
+    log = tmp_path / "one.log"
+    told = ["begins a, b", "begins c", "ends a, b", "begins d"]
+    log.write_text("".join(f"2026-11-28 10:00:00,000 DEBUG {text}\n" for text in told))
+    assert describe_death(log) == "ended without a word in the work on c, d"

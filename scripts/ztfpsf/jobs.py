@@ -106,6 +106,11 @@ def in_work(images: str) -> Iterator[None]:
         logger.debug("%s%s", _ENDS, images)
 
 
+def log_failure(error: InputError) -> None:
+    """Tell why an image failed; the log has the traceback of what nobody foresaw."""
+    logger.warning("%s", error, exc_info=_cause(error))
+
+
 def _cause(error: InputError) -> BaseException | None:
     return error.__cause__ if isinstance(error, UnexpectedError) else None
 
@@ -158,7 +163,7 @@ def for_each_image(
             if len(names) == 1 and max_failed_fraction < 1:
                 raise
             failures[name] = str(error)
-            logger.warning("%s", error, exc_info=_cause(error))
+            log_failure(error)
     check_failures(failures, len(names), max_failed_fraction)
     return results, failures
 

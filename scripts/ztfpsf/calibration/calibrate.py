@@ -29,6 +29,7 @@ from ztfpsf.cards import repair_cards
 from ztfpsf.errors import InputError
 from ztfpsf.fits_files import open_fits, read_image
 from ztfpsf.io import big_endian, write_fits
+from ztfpsf.jobs import in_work, log_failure
 
 # Lossless for masks; the noise of an image is kept to 1/16 of its standard deviation by rice.
 COMPRESSIONS = {
@@ -86,8 +87,10 @@ def calibrate_ccd(ccd: Ccd, products: Sequence[ProductPaths]) -> dict[str, str]:
 def _write_quadrant(ccd: Ccd, qid: int, paths: ProductPaths) -> str:
     """Its status; written when ok. Nothing of a quadrant stays in memory when the next begins."""
     try:
-        calibrated, cards = _calibrate(ccd, qid)
+        with in_work(str(ccd.raw.name.quadrant(qid))):
+            calibrated, cards = _calibrate(ccd, qid)
     except InputError as error:
+        log_failure(error)
         return str(error)
     _write(ccd, calibrated, make_header(cards, calibrated.cards, [("STATUS", OK, "")]), paths)
     return OK

@@ -22,6 +22,7 @@ from ztfpsf.names import RawName, parse_raw
 QUADRANTS = (1, 2, 3, 4)
 N_HDUS = 9
 QUADRANT_SHAPE = (3080, 3072)  # (ny, nx) of ZTF
+FITS_START = b"SIMPLE  ="
 FLOAT_BITS = (-32, -64)  # BITPIX
 # What a converter of 16 bits gives, and a margin for the rounding of compression.
 LOWEST_ADU, HIGHEST_ADU = np.float32(-1), np.float32(65536)
@@ -101,12 +102,10 @@ def open_raw(path: str | Path, shape: tuple[int, int] = QUADRANT_SHAPE) -> Itera
         for qid in QUADRANTS:
             _check_keyword(frame, qid, "AMP_ID", qid - 1)
             _check_keyword(frame, qid, "CCD_ID", name.ccdid)
-        # What had to be unpacked is in memory only.
-        if hdus.filename() is None:
-            yield frame
-            return
         with open(path, "rb") as file:
-            frame.rice.update(_rice_images(path, file.fileno()))
+            # Rows of a file that had to be unpacked are in memory only.
+            if file.read(len(FITS_START)) == FITS_START:
+                frame.rice.update(_rice_images(path, file.fileno()))
             yield frame
 
 

@@ -16,7 +16,7 @@ from ztfpsf.calibration.pocket import read_pockets
 from ztfpsf.fits_files import read_image
 from ztfpsf.io import read_json
 
-from fuzz.cases import Answer, Target
+from fuzz.cases import Answer, Expected, Target
 from fuzz.mutations import cards, planes, raw_bytes
 from fuzz.targets.settings import SMALL
 
@@ -149,10 +149,12 @@ def run_pockets(folder: Path) -> Answer:
 
 
 RAW = (*raw_bytes.DAMAGES, *cards.DAMAGES, *cards.DAMAGES)
+# A master is made, whatever a frame holds.
+ONE_OF_MANY = tuple(raw_bytes.expect(Expected.SAME, damage) for damage in RAW)
 
 TARGETS = [
-    Target("bias_frame", make_files, BIASES[3], RAW, run_bias, []),
-    Target("flat_frame", make_files, FLATS[3], RAW, run_flat, []),
+    Target("bias_frame", make_files, BIASES[3], ONE_OF_MANY, run_bias),
+    Target("flat_frame", make_files, FLATS[3], ONE_OF_MANY, run_flat),
     Target("science_frame", make_files, SCIENCE, (*RAW, raw_bytes.pack), run_science, [STEM]),
     Target("ipac_header", make_files, IPAC[0], (*RAW, raw_bytes.pack), run_science, [IPAC[0]]),
     Target("ipac_mask", make_files, IPAC_MASK, (*RAW, *planes.DAMAGES), run_science, [IPAC_MASK]),
