@@ -1,5 +1,6 @@
 """The image sheet: forms of a row, units, errors."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -165,8 +166,11 @@ def test_bad_sheet_is_told_with_its_line(
 def test_unreadable_sheets(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such image sheet; write one or correct the config"):
         read_sheet(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_sheet(tmp_path)
+    os.mkfifo(tmp_path / "pipe.csv")
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for path in (tmp_path, tmp_path / "pipe.csv", tmp_path / "pipe.parquet", Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path}: not a file; write one or correct the"):
+            read_sheet(path)
     (tmp_path / "images.xlsx").write_bytes(b"PK\x03\x04\xff\xfe\x00")
     with pytest.raises(InputError, match="not a text file in UTF-8"):
         read_sheet(tmp_path / "images.xlsx")

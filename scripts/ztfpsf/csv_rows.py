@@ -4,6 +4,7 @@ The standard library only: sheets are read at every start of the workflow.
 """
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ def read_rows(path: str | Path, kind: SheetKind) -> Iterator[tuple[str, dict[str
     Spaces around cells, a byte-order mark, blank lines and those that start with # do not count.
     Raises InputError for a file that is no such sheet, naming the line.
     """
+    check_sheet(path, kind)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -46,8 +48,6 @@ def read_rows(path: str | Path, kind: SheetKind) -> Iterator[tuple[str, dict[str
                     )
                 else:
                     yield where, _make_record(columns, cells, where)
-    except FileNotFoundError:
-        raise InputError(no_sheet(path, kind)) from None
     except OSError as error:
         raise InputError(f"{path}: the {kind.name} cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -72,5 +72,8 @@ def no_url(column: str, cell: str) -> str:
     )
 
 
-def no_sheet(path: str | Path, kind: SheetKind) -> str:
-    return f"{path}: no such {kind.name}; write one or correct the config key '{kind.key}'."
+def check_sheet(path: str | Path, kind: SheetKind) -> None:
+    """Raise InputError for what is no file: nothing, a folder, a pipe that has no end."""
+    if not os.path.isfile(path):
+        wrong = "not a file" if os.path.exists(path) else f"no such {kind.name}"
+        raise InputError(f"{path}: {wrong}; write one or correct the config key '{kind.key}'.")

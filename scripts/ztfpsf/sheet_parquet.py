@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from ztfpsf.csv_rows import no_sheet, no_url
+from ztfpsf.csv_rows import check_sheet, no_url
 from ztfpsf.errors import InputError, first_sentence
 from ztfpsf.listing import ImageFiles
 from ztfpsf.names import QUADRANT_PATTERN
@@ -63,12 +63,11 @@ def read_parquet_sheet(path: str | Path, data_root: str = "") -> ImageSheet:
 
     Raises InputError naming the file and the first bad image.
     """
+    check_sheet(path, IMAGE_SHEET)
     try:
         columns = pyarrow.parquet.read_schema(path).names
         check_columns(columns, str(path))
         table = pyarrow.parquet.read_table(path, columns=columns)
-    except FileNotFoundError:
-        raise InputError(no_sheet(path, IMAGE_SHEET)) from None
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(
             f"{path}: not a parquet file ({first_sentence(error)}); write it again."
