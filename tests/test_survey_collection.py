@@ -124,6 +124,15 @@ def test_matching_knows_right_ascension_wraps() -> None:
     assert not len(again.new)
 
 
+@pytest.mark.parametrize("name", ["images.parquet", "exposures.parquet", "cells/*.parquet"])
+def test_damaged_data_set_is_to_be_collected_anew(tmp_path: Path, name: str) -> None:
+    add(tmp_path, make_image(1, RA, DEC))
+    for path in tmp_path.glob(name):
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"damaged \(.*\); remove the folder and collect anew"):
+        add(tmp_path, make_image(2, RA, DEC))
+
+
 def test_reference_magnitudes_and_colours_come_with_the_stars(tmp_path: Path) -> None:
     path = tmp_path / "gaia.csv"
     table = pd.DataFrame({"ra": RA[:3], "dec": DEC[:3], "g": [15.0, 16.0, 17.0], "bp_rp": 0.5})
@@ -138,6 +147,9 @@ def test_reference_magnitudes_and_colours_come_with_the_stars(tmp_path: Path) ->
     np.testing.assert_array_equal(stars["colour_mag"], [0.5, 0.5, 0.5, np.nan, np.nan])
     with pytest.raises(InputError, match="has no column phot_g"):
         read_reference(str(path), {**names, "mag": "phot_g"}, 1.0)
+    table.assign(g=["15.0", "--", "17.0"]).to_csv(path, index=False)
+    with pytest.raises(InputError, match="ra, dec, g, bp_rp must hold numbers"):
+        read_reference(str(path), names, 1.0)
 
 
 def make_photometry() -> pd.DataFrame:

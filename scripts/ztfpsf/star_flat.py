@@ -12,8 +12,9 @@ import numpy as np
 from astropy.io import fits
 
 from ztfpsf.errors import InputError
+from ztfpsf.fits_files import damage_named
 from ztfpsf.focal_plane import SHAPE
-from ztfpsf.io import open_product, write_fits
+from ztfpsf.io import make_again, open_product, write_fits
 
 RULE = "solve_survey"
 N_QUADRANTS = 64
@@ -40,7 +41,7 @@ def write_star_flat(
 
 def read_star_flat(path: str | Path, mjd: float) -> np.ndarray:
     """Star flat of a day, (64, n, n) mag. Raises InputError where there is none."""
-    with open_product(path, RULE, ["STARFLAT"]) as hdus:
+    with open_product(path, RULE, ["STARFLAT"]) as hdus, damage_named(path, make_again(RULE)):
         hdu = hdus["STARFLAT"]
         flats = np.asarray(hdu.data, float)
         starts = [hdu.header[f"MJD{number}"] for number in range(len(flats))]

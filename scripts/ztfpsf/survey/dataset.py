@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ztfpsf.errors import InputError
+from ztfpsf.fits_files import damage_named
 from ztfpsf.io import write_table
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.design import Units, make_block
@@ -54,12 +55,13 @@ def read_cell(root: str | Path, cell: int, kind: str) -> pd.DataFrame:
     columns = STARS if kind == "stars" else MEASUREMENTS
     if not path.exists():
         return pd.DataFrame({name: np.zeros(0, dtype) for name, dtype in columns.items()})
-    try:
-        return pd.read_parquet(path, columns=list(columns))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); remove the folder and collect anew."
-        ) from None
+    return read_part(path, list(columns))
+
+
+def read_part(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A file of a data set. Raises InputError: the others number what it holds."""
+    with damage_named(path, "remove the folder and collect anew"):
+        return pd.read_parquet(path, columns=columns)
 
 
 def write_cell(

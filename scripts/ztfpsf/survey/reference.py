@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ztfpsf.errors import InputError
+from ztfpsf.errors import InputError, first_sentence
 from ztfpsf.fits_files import check_file, damage_named
 from ztfpsf.survey.collection import Reference
 
@@ -29,17 +29,24 @@ def read_reference(
         raise InputError(f"{path}: unknown kind of table; expected .parquet or .csv.")
     with damage_named(path):
         table = pd.read_csv(path) if path.endswith(".csv") else pd.read_parquet(path)
-    wanted = [*COLUMNS, *(name for name in names.values() if name)]
+    wanted = list(dict.fromkeys([*COLUMNS, *(name for name in names.values() if name)]))
     missing = [name for name in wanted if name not in table]
     if missing:
         raise InputError(
             f"{path}: has no column {', '.join(missing)}; name its columns in "
             "collect_survey.reference."
         )
-    stars = {"ra_deg": table["ra"].to_numpy(float), "dec_deg": table["dec"].to_numpy(float)}
+    try:
+        table = table[wanted].astype(float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: {', '.join(wanted)} must hold numbers ({first_sentence(error)}); correct the "
+            "table."
+        ) from None
+    stars = {"ra_deg": table["ra"].to_numpy(), "dec_deg": table["dec"].to_numpy()}
     for key, target in TARGETS.items():
         name = names[key]
-        stars[target] = table[name].to_numpy(float) if name else np.full(len(table), np.nan)
+        stars[target] = table[name].to_numpy() if name else np.full(len(table), np.nan)
     found = pd.DataFrame(stars)
     return Reference(found[np.isfinite(found[["ra_deg", "dec_deg"]]).all(axis=1)], radius_arcsec)
 
