@@ -31,12 +31,21 @@ PACKED = f"{IMAGE}_sciimg.fits.fz"
 CATALOGUE = "stars"
 STARS, COUNTS, STAMPS = "stars_found.parquet", "counts.json", "stamps.fits"
 NEEDED = ("GAIN", "READNOI", "SATURATE", "MAGZP", "CRVAL1", "CRPIX2", "CD1_1")
-UNUSED = ("SEEING", "EXPTIME")
+# What is taken over from IPAC's header.
+IPAC_CARDS = {
+    "STATUS": 1,
+    "INFOBITS": 0,
+    "FIXAPERS": "2.0,3.0,4.0,6.0,10.0,14.0",
+    **{f"APCOR{n}": -0.1 * n for n in range(1, 7)},
+    **{f"APCORUN{n}": 0.01 for n in range(1, 7)},
+}
+UNUSED = ("SEEING", "EXPTIME", "INFOBITS", "FIXAPERS", "APCOR3", "APCORUN6")
 
 
 def make_files(folder: Path) -> None:
     scenes = {name: make_scene(seed, SHAPE, 30) for seed, name in enumerate((IMAGE, OTHER))}
     for name, scene in scenes.items():
+        scene.header.update(IPAC_CARDS)
         write_scene(scene, folder, name)
     scene = scenes[IMAGE]
     variance = np.maximum(scene.data, 150.0) / GAIN + (READ_NOISE_ELECTRON / GAIN) ** 2
