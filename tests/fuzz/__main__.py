@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that a case may take")
     parser.add_argument("--targets", nargs="+", default=[], help="some of the readers")
-    parser.add_argument("--case", type=int, help="one case only, by its number")
+    parser.add_argument("--case", type=int, help="this one, of the same seed and targets")
     parser.add_argument("--folder", type=Path, help="where faulty cases stay")
     return parser.parse_args()
 
@@ -37,7 +38,8 @@ def main() -> int:
     faulty: list[Verdict] = []
     for verdict in drive(cases, given.seed, folder, Limits(given.workers, given.limit)):
         answer = verdict.outcome.answer
-        counts["refused" if answer and answer.refusal else "answered"] += 1
+        if answer:
+            counts["refused" if answer.refusal else "answered"] += 1
         if verdict.fault or given.case is not None:
             faulty += [verdict] if verdict.fault else []
             print(f"{verdict.number} {verdict.target}, {verdict.mutant.what}: {verdict.fault}")
@@ -48,6 +50,8 @@ def main() -> int:
         f"{counts['answered']} answered, {len(faulty)} faults"
         + (f", kept in {folder}" if faulty else "")
     )
+    if not (faulty or given.folder):
+        shutil.rmtree(folder)
     return bool(faulty)
 
 
