@@ -13,7 +13,20 @@ In reading order:
 - `running`: chunks of images on the devices; `device` and `clock` are for all.
 """
 
-from ztfpsf.psf.product.file import load_psf
+from typing import TYPE_CHECKING, Any
+
 from ztfpsf.psf.product.psf import Psf
 
+if TYPE_CHECKING:
+    from ztfpsf.psf.product.file import load_psf
+
 __all__ = ["Psf", "load_psf"]
+
+
+def __getattr__(name: str) -> Any:
+    # Files need astropy; fits run where there is nothing but JAX and SciPy, as on many a GPU.
+    if name == "load_psf":
+        from ztfpsf.psf.product.file import load_psf
+
+        return load_psf
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,11 +1,13 @@
 """The stars of one image, as the fits see them."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ztfpsf.psf.profile.field import field_basis
-from ztfpsf.stamps import Stamps
+
+if TYPE_CHECKING:
+    from ztfpsf.stamps import Stamps
 
 
 class ImageStamps(NamedTuple):
@@ -42,7 +44,7 @@ class ImageStamps(NamedTuple):
         return field_basis(self.x_px, self.y_px, self.nx, self.ny, degree)
 
 
-def take_image(stamps: Stamps) -> ImageStamps:
+def take_image(stamps: "Stamps") -> ImageStamps:
     """The stars of a stamps file that holds one image, or of one that was read alone."""
     (_, row), *_ = stamps.images.iterrows()
     stars = stamps.stars

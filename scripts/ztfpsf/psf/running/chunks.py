@@ -1,6 +1,6 @@
 """Which images are fitted together, and how much of a device they take."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,9 @@ from ztfpsf.psf.profile.field import count_terms
 from ztfpsf.psf.profile.pixels import count_values
 from ztfpsf.psf.profile.star import N_STAR_PARAMETERS
 from ztfpsf.psf.running.request import Request
-from ztfpsf.stamps import StampsFile
+
+if TYPE_CHECKING:
+    from ztfpsf.stamps import StampsFile
 
 CHUNK_SIZES = (1, 4, 16, 64, 256)  # few sizes mean few compilations
 CPU_CHUNK = 4  # more gain nothing where nothing waits for a launch
@@ -34,7 +36,7 @@ class ChunkPlan(NamedTuple):
 
 
 def plan_chunks(
-    file: StampsFile, request: Request, n_devices: int, largest: int
+    file: "StampsFile", request: Request, n_devices: int, largest: int
 ) -> list[ChunkPlan]:
     """Chunks of like images, at least one for each device, those with most stars first."""
     stars = dict(list(file.stars.groupby("image")["is_reserved"]))
@@ -59,7 +61,7 @@ def choose_chunk(n_images: int, largest: int) -> int:
     return max(n for n in CHUNK_SIZES if n == 1 or (n <= largest and n < 2 * n_images))
 
 
-def largest_chunk(request: Request, file: StampsFile, device: jax.Device) -> int:
+def largest_chunk(request: Request, file: "StampsFile", device: jax.Device) -> int:
     """Images whose arrays fit into the memory of the device."""
     if device.platform == "cpu" or file.stars.empty:
         return CPU_CHUNK
