@@ -54,7 +54,7 @@ def test_help_is_the_default_and_lists_every_target(folder: Path) -> None:
     assert done.returncode == 0
     listed = {line.split()[1] for line in done.stdout.splitlines()}
     targets = "help env tools demo report test coverage fuzz test-cluster test-report lint format"
-    others = "docs pictures lock bench bench-scale bench-calibration bench-survey clean"
+    others = "docs pictures lock bench bench-scale bench-gpu bench-calibration bench-survey clean"
     assert listed == {*targets.split(), *others.split()}
     assert calls(folder) == []
 

@@ -49,6 +49,16 @@ setTimeout(() => {
     : [folders.filter(([folder]) => shown.innerText.includes(folder)).length, folders.length]);
 }, 300);
 """
+# Widths of the pictures of the first page, when they are there.
+OPENING = """
+const look = () => {
+  const shown = [...document.querySelectorAll("#app .prose img")];
+  if (shown.length === 3 && shown.every((one) => one.complete && one.naturalWidth))
+    return done(shown.map((one) => one.naturalWidth));
+  setTimeout(look, 50);
+};
+look();
+"""
 # Shows what the sign beside an entry shows, and waits until it is there.
 SHOW = """
 const [path] = arguments;
@@ -132,10 +142,19 @@ def test_page_needs_nothing_beside_it(reported: Workflow) -> None:
     assert not re.findall(r"@import|url\([\"']?https?:", text)
 
 
+def test_page_opens_on_pictures_that_it_holds(reported: Workflow) -> None:
+    text = (reported.directory / PAGE).read_text()
+    shown = re.findall(r"this\.src = results\[&#34;(.+?)&#34;\]", text)
+    assert [Path(path).stem.split("_")[-1] for path in shown] == ["star", "psf", "psf"]
+    assert all(GOOD in path for path in shown[:2])
+    assert all(f'"{path}": {{' in text for path in shown)
+
+
 @pytest.mark.skipif(bool(missing_programs()), reason="Chromium is not installed: make test-report")
 def test_page_loads_and_shows_every_picture(reported: Workflow, tmp_path: Path) -> None:
     with browser(tmp_path / "profile") as window:
         window.open(reported.directory / PAGE)
+        assert all(width > 500 for width in window.run(OPENING))
         names = window.run("done(Object.keys(categories).sort())")
         assert names == ["PSF", "Run", "Stars"]
         labels = window.run("done(Object.values(results).map((one) => one.labels))")
