@@ -32,7 +32,7 @@ def fit_psf(
     """Fit every image of a stamps file; a failed image is a row of the images table."""
     configure(device, threads)
     # Everything that computes is imported after the device is chosen.
-    from ztfpsf.psf.inputs.settings import make_candidates
+    from ztfpsf.psf.inputs.settings import make_settings
     from ztfpsf.psf.product.file import write_psfs
     from ztfpsf.psf.running.dask_cluster import connect
     from ztfpsf.psf.running.request import Products, Request
@@ -41,8 +41,7 @@ def fit_psf(
     file = open_stamps(path_to_stamps)
     # Workers of a cluster have other working directories.
     path = os.path.abspath(path_to_stamps)
-    candidates = tuple(make_candidates(settings))
-    request = Request(path, model, optimiser, dict(options), candidates, device)
+    request = Request(path, model, optimiser, dict(options), make_settings(settings), device)
     executor = connect(dask_scheduler) if dask_scheduler else None
     outcomes = fit_all(request, file, executor, threads)
 

@@ -13,12 +13,12 @@ from galsim_stars import ACCURATE, moffat
 from ztfpsf.errors import InputError
 from ztfpsf.interchange.oversampled import make_oversampled
 from ztfpsf.interchange.psfex import PsfexModel, make_psfex, to_hdu
-from ztfpsf.interchange.sampling import draw_oversampled
 from ztfpsf.io import write_table
 from ztfpsf.noise import Noise
 from ztfpsf.psf import Psf
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.product.file import write_psfs
+from ztfpsf.psf.product.sampling import draw_oversampled
 
 IMAGES = ("ztf_20200924431759_000655_zr_c13_o_q3", "ztf_20200924431759_000655_zr_c13_o_q4")
 NX, NY = 600, 400

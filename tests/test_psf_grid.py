@@ -93,7 +93,9 @@ def test_band_is_the_normal_matrix_of_the_nodes() -> None:
     columns = np.asarray(one(np.zeros(SMALL.width**2))).reshape(225, -1)
     expected = columns.T @ (weight.ravel()[:, None] * columns)
     band = residual_grid.band(SMALL, weight, 0.4, 0.1)
-    np.testing.assert_allclose(residual_grid.dense(SMALL, band[None])[0], expected, atol=1e-12)
+    every = np.eye(SMALL.width**2)
+    found = residual_grid.times_band(SMALL, band, every)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_modes_have_no_flux_no_centroid_no_size_and_no_ellipticity() -> None:
@@ -109,6 +111,25 @@ def test_modes_have_no_flux_no_centroid_no_size_and_no_ellipticity() -> None:
     for one in (np.ones(x.size), light * x, light * y, *held):
         np.testing.assert_allclose(one @ modes, 0.0, atol=1e-10)
     assert np.linalg.norm((x**4 * light) @ modes) > 1e-3
+
+
+def test_modes_have_no_flux_wherever_in_the_pixel_the_star_is_and_fade_out() -> None:
+    grid = ResidualGrid(0.5, 4.0, 40)
+    model = replace(get_model("moffat_grid"), grid=grid)
+    modes = grid_modes.make_modes(model, np.array(model.start(1.2)))
+    size = np.abs(modes).sum()
+    for offset_px in ((0.0, 0.0), (0.3, -0.4), (-0.11, 0.26)):
+        stamps = [
+            residual_grid.add_residual(grid, jnp.zeros((15, 15)), *offset_px, mode)
+            for mode in modes.T[:5]
+        ]
+        sums = np.array([float(np.sum(stamp)) for stamp in stamps])
+        np.testing.assert_allclose(sums / size, 0.0, atol=1e-9)
+    x, y = (axis.ravel() for axis in np.meshgrid(grid.nodes_px, grid.nodes_px))
+    radius = np.hypot(x, y)
+    assert not modes[radius >= grid.radius_px].any()
+    near_edge = np.abs(modes[(radius > 0.9 * grid.radius_px)]).max()
+    assert near_edge < 0.1 * np.abs(modes[radius < 0.7 * grid.radius_px]).max()
 
 
 def test_kolmogorov_is_learnt_from_the_stars(isolated) -> None:

@@ -45,7 +45,8 @@ def problem(request):
     if model.grid is None:
         return model, stars, start
     modes = jnp.asarray(make_modes(model, start.profile[:, 0]))
-    terms = GridTerms(jnp.asarray(basis[:, :2]), modes, jnp.array([30.0, 300.0]))
+    precision, of_profile = jnp.array([30.0, 300.0]), jnp.array([0.0, 20.0, 20.0])
+    terms = GridTerms(jnp.asarray(basis[:, :2]), modes, precision, of_profile)
     grid = jnp.asarray(rng.normal(0, 0.05, (GRID.n_modes, 2)))
     return model, stars._replace(grid=terms), start._replace(grid=grid)
 

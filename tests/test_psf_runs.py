@@ -26,7 +26,7 @@ SETTINGS = FitSettings(degree=1)
 def request_(tmp_path_factory) -> Request:
     path = tmp_path_factory.mktemp("unit") / "stamps.fits"
     make_unit(path, "gaussian")
-    return Request(str(path), "gaussian", "gauss_newton", {}, (SETTINGS,), "cpu")
+    return Request(str(path), "gaussian", "gauss_newton", {}, SETTINGS, "cpu")
 
 
 def test_pixels_of_one_image_are_read(request_) -> None:
@@ -172,7 +172,7 @@ configure("cpu", 2)
 from ztfpsf.psf.running.request import Request
 from ztfpsf.psf.running.runs import fit_all, open_stamps
 from ztfpsf.psf.inputs.settings import FitSettings
-request = Request({path!r}, "gaussian", "gauss_newton", {{}}, (FitSettings(degree=1),), "cpu")
+request = Request({path!r}, "gaussian", "gauss_newton", {{}}, FitSettings(degree=1), "cpu")
 fit_all(request, open_stamps(request.path_to_stamps), None, 2)
 print(len(misses))
 """

@@ -58,9 +58,11 @@ _draw = jax.jit(star_psf, static_argnames=("model", "size_px"))
 
 
 def disturb_start(model: PsfModel, fwhm_px: float, seed: int) -> np.ndarray:
-    """Parameters around the start, (K,)."""
+    """Parameters around the start, (K,); wings, which have a scale of their own, stay."""
     start = np.array([float(value) for value in model.start(fwhm_px)])
-    return start + np.random.default_rng(seed).uniform(-0.2, 0.2, model.n_params)
+    change = np.random.default_rng(seed).uniform(-0.2, 0.2, model.n_params)
+    change[model.n_params - model.n_wings :] = 0.0
+    return start + change
 
 
 def true_params(name: str) -> np.ndarray | None:

@@ -211,7 +211,7 @@ def test_columns_of_a_fit_are_documented(reported: Workflow) -> None:
         columns(read(reported, f"{FIT}_{table}.parquet")) for table in ("stars", "images")
     )
     assert documented(f"{FITTED}_stars.parquet") == stars | described
-    of_grid = {"grid_degree", "grid_spacing_px", "grid_radius_px", "n_effective", "bic_above_best"}
+    of_grid = {"grid_degree", "grid_spacing_px", "grid_radius_px", "n_effective"}
     assert documented(f"{FITTED}_images.parquet") == (images - described) | of_grid
 
 

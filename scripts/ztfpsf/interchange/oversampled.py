@@ -8,9 +8,9 @@ import numpy as np
 from astropy.io import fits
 
 from ztfpsf.interchange.psfex import half_of
-from ztfpsf.interchange.sampling import draw_oversampled
 from ztfpsf.io import write_fits
 from ztfpsf.psf import Psf
+from ztfpsf.psf.product.sampling import draw_oversampled
 
 
 class OversampledPsf(NamedTuple):

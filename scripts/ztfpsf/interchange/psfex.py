@@ -14,9 +14,9 @@ import numpy as np
 from astropy.io import fits
 
 from ztfpsf.errors import InputError
-from ztfpsf.interchange.sampling import draw_oversampled
 from ztfpsf.io import write_fits
 from ztfpsf.psf import Psf
+from ztfpsf.psf.product.sampling import draw_oversampled
 
 # Positions per axis beyond the fewest that define the polynomial.
 SPARE_NODES = 3

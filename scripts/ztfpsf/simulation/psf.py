@@ -17,6 +17,7 @@ from ztfpsf.simulation.settings import PsfSettings, Trend
 # ASSUME: aperture 1.2 m, central obscuration 0.4 of it; waves of 640 nm, 1.0125 arcsec per px.
 LAMBDA_OVER_DIAMETER_PX = 640e-9 / 1.2 * 206265 / 1.0125
 OBSCURATION = 0.4
+STRUT_THICKNESS = 0.02  # of the aperture
 OVERSAMPLING = 4
 # FFTs are at least this wide: the r^(-11/3) wings of Kolmogorov fold back at 1e-7 per pixel.
 FFT_SIZE_PX = 129
@@ -61,12 +62,16 @@ def _uncentred(settings: PsfSettings, u: float, v: float) -> galsim.GSObject:
     optics = galsim.OpticalPSF(
         lam_over_diam=LAMBDA_OVER_DIAMETER_PX,
         obscuration=OBSCURATION,
+        nstruts=settings.n_struts,
+        strut_thick=STRUT_THICKNESS,
         aberrations=[0.0] * 4 + waves,
         # Fine enough behind the atmosphere: finer sampling changes the sum by 7e-5 of its peak.
         pad_factor=1.0,
         oversampling=1.0,
-        gsparams=_ACCURACY,
+        gsparams=_ACCURACY.withParams(folding_threshold=settings.folding_threshold),
     )
+    if settings.diffusion_px:
+        profile = galsim.Convolve(profile, galsim.Gaussian(sigma=settings.diffusion_px))
     return galsim.Convolve(profile, optics)
 
 

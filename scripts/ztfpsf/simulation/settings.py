@@ -28,8 +28,11 @@ class PsfSettings:
 
     fwhm_px is the profile's own FWHM, before optics and pixel; fwhm_trend multiplies it by
     1 + trend. g1, g2 are reduced shears of the profile. The aberrations are amplitudes of Noll's
-    Zernike polynomials 4 to 8 in waves; with all of them zero there is no optical PSF at all.
-    moffat_alpha is the exponent in (1 + r^2/gamma^2)^(-alpha).
+    Zernike polynomials 4 to 10 in waves; with all of them zero there is no optical PSF at all.
+    moffat_alpha is the exponent in (1 + r^2/gamma^2)^(-alpha). n_struts hold the obstruction of the
+    pupil; diffusion_px is the sigma of the charge's diffusion. folding_threshold is the part of
+    the light that may be folded back from beyond the Fourier transforms of the optics: diffraction
+    has wings of r^-3, and with GalSim's own 0.005 they end at some ten pixels.
     """
 
     profile: str = "kolmogorov"
@@ -43,6 +46,11 @@ class PsfSettings:
     astigmatism_waves: Trend = (-0.01, 0.0, 0.06, 0.0)
     vertical_coma_waves: Trend = (0.02, 0.0, 0.04, 0.0)
     horizontal_coma_waves: Trend = (0.01, 0.04, 0.0, 0.0)
+    vertical_trefoil_waves: Trend = NO_TREND
+    oblique_trefoil_waves: Trend = NO_TREND
+    n_struts: int = 0
+    diffusion_px: float = 0.0
+    folding_threshold: float = 5e-3
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -62,6 +70,8 @@ class PsfSettings:
             self.astigmatism_waves,
             self.vertical_coma_waves,
             self.horizontal_coma_waves,
+            self.vertical_trefoil_waves,
+            self.oblique_trefoil_waves,
         )
 
 

@@ -31,13 +31,17 @@ CODES = ("ours", "psfex", "piff", "photutils")
 PEERS = {
     "kolmogorov": (("psfex", "degree2"), ("piff", "pixelgrid"), ("photutils", "epsf")),
     "moffat": (("psfex", "degree2"), ("piff", "moffat"), ("photutils", "epsf")),
+    "optics": (("psfex", "degree2"), ("piff", "pixelgrid"), ("photutils", "epsf")),
+    "sparse": (("psfex", "degree0"), ("piff", "constant_pixelgrid"), ("photutils", "epsf")),
     "sample": (("psfex", "degree1"), ("piff", "fine_pixelgrid"), ("photutils", "epsf")),
 }
 LABELS = {
     ("truth", ""): "the true PSF",
+    ("psfex", "degree0"): "PSFEx, 0.5 px, constant",
     ("psfex", "degree1"): "PSFEx, 0.6 px, degree 1",
     ("psfex", "degree2"): "PSFEx, 0.5 px, degree 2",
     ("piff", "pixelgrid"): "Piff PixelGrid, 0.7 px, degree 2",
+    ("piff", "constant_pixelgrid"): "Piff PixelGrid, 0.7 px, constant",
     ("piff", "fine_pixelgrid"): "Piff PixelGrid, 0.5 px, degree 1",
     ("piff", "moffat"): "Piff Moffat (alpha given), degree 1",
     ("photutils", "epsf"): "photutils EPSFBuilder, 0.25 px, constant",

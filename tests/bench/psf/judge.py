@@ -34,6 +34,8 @@ class StarFit(NamedTuple):
     y_px: float
     flux_adu: float
     background_adu: float
+    x_error_px: float
+    y_error_px: float
     flux_error_adu: float
     core_chi2: float
 
@@ -76,7 +78,8 @@ def fit_star(
         variance = model_variance(model, np.float64(sky_adu), gain, constant_adu2)
     core = good & (np.hypot(steps - star[0], (steps - star[1])[:, None]) <= CORE_RADIUS_PX)
     chi2 = np.mean((data - model)[core] ** 2 / variance[core])
-    return StarFit(*star, np.sqrt(np.linalg.inv(matrix)[2, 2]), chi2)
+    errors = np.sqrt(np.diag(np.linalg.inv(matrix)))[:3]
+    return StarFit(*star, *errors, chi2)
 
 
 def _columns(psf: RectBivariateSpline, star: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -109,11 +112,9 @@ def fit_stars(
 
 
 def core_chi2_by_magnitude(core_chi2: np.ndarray, mag: np.ndarray) -> list[float]:
-    """Median of each magnitude bin."""
-    return [
-        float(np.median(core_chi2[(mag >= low) & (mag < high)]))
-        for low, high in pairwise(MAGNITUDES)
-    ]
+    """Median of each magnitude bin, NaN without a star."""
+    bins = [(mag >= low) & (mag < high) for low, high in pairwise(MAGNITUDES)]
+    return [float(np.median(core_chi2[mine])) if mine.any() else np.nan for mine in bins]
 
 
 def judge(images: np.ndarray, stars: Stars) -> dict:
@@ -168,14 +169,17 @@ def _judge_noiseless(splines: list[RectBivariateSpline], stars: Stars, good: np.
     )
     return {
         "flux_bias_mmag": float(np.median(mmag)),
-        "flux_scatter_mmag": float(np.std(mmag)),
+        # Of stars with a faint neighbour the fit errs by that, whatever the PSF.
+        "flux_scatter_mmag": float(mad_sigma(mmag)),
         "position_bias_mpx": float(np.hypot(*np.median(shift, axis=0))),
-        "position_rms_mpx": float(np.sqrt(np.mean(shift**2))),
+        "position_rms_mpx": float(mad_sigma(shift.ravel())),
     }
 
 
 def _judge_noisy(splines: list[RectBivariateSpline], stars: Stars, good: np.ndarray) -> dict:
-    chi2, pull = [], []
+    chi2, pull, position_pull = [], [], []
+    corner = stars.stamps.stars.loc[stars.reserved, ["x0_px", "y0_px"]].to_numpy()
+    x_px, y_px = stars.truth.x_px - corner[:, 0], stars.truth.y_px - corner[:, 1]
     for data in _realise(stars):
         fits = fit_stars(splines, stars, data, good)
         chi2 += [fit.core_chi2 for fit in fits]
@@ -183,10 +187,13 @@ def _judge_noisy(splines: list[RectBivariateSpline], stars: Stars, good: np.ndar
             (fit.flux_adu - flux) / fit.flux_error_adu
             for fit, flux in zip(fits, stars.truth.flux_adu, strict=True)
         ]
+        for fit, x, y in zip(fits, x_px, y_px, strict=True):
+            position_pull += [(fit.x_px - x) / fit.x_error_px, (fit.y_px - y) / fit.y_error_px]
     mag = np.tile(stars.truth.mag, REALISATIONS)
     return {
         "core_chi2": core_chi2_by_magnitude(np.array(chi2), mag),
         "flux_pull_width": float(mad_sigma(pull)),
+        "position_pull_width": float(mad_sigma(position_pull)),
     }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 BINS = ("14-15", "15-16", "16-17", "17-18 mag")
 
 
@@ -20,7 +22,14 @@ def seconds(figures: Mapping) -> str:
 
 
 def chi2(figures: Mapping) -> list[str]:
-    return [f"{value:.3g}" if value >= 10 else f"{value:.2f}" for value in figures["core_chi2"]]
+    return [_chi2(value) for value in figures["core_chi2"]]
+
+
+def _chi2(value: float) -> str:
+    """Nothing without a star."""
+    if np.isnan(value):
+        return ""
+    return f"{value:.3g}" if value >= 10 else f"{value:.2f}"
 
 
 def simulated_row(label: str, figures: Mapping) -> list[str]:
@@ -33,6 +42,7 @@ def simulated_row(label: str, figures: Mapping) -> list[str]:
         f"{figures['flux_bias_mmag']:+.1f} ± {figures['flux_scatter_mmag']:.1f}",
         f"{figures['position_rms_mpx']:.1f}",
         f"{figures['flux_pull_width']:.2f}",
+        f"{figures['position_pull_width']:.2f}",
         seconds(figures),
     ]
 
@@ -46,6 +56,7 @@ SIMULATED_HEAD = [
     "flux (mmag)",
     "position (mpx)",
     "flux pull",
+    "position pull",
     "fit (s)",
 ]
 REAL_HEAD = ["code", *(f"chi2 {name}" for name in BINS), "fit (s)"]

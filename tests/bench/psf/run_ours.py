@@ -53,8 +53,8 @@ def draw(
     """Effective PSFs on the fine grid; (m, k, k) float32."""
     import numpy as np
     from ztfpsf import __version__
-    from ztfpsf.interchange.sampling import draw_params
     from ztfpsf.psf import load_psf
+    from ztfpsf.psf.product.sampling import draw_params
 
     request = dict(np.load(path_to_request))
     psf = load_psf(path_to_psf)

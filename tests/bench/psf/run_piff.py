@@ -19,6 +19,10 @@ METHODS = {
         "model": {"type": "PixelGrid", "scale": 0.7 * SCALE, "size": 25},
         "interp": {"type": "BasisPolynomial", "order": 2},
     },
+    "constant_pixelgrid": {
+        "model": {"type": "PixelGrid", "scale": 0.7 * SCALE, "size": 25},
+        "interp": {"type": "BasisPolynomial", "order": 0},
+    },
     "fine_pixelgrid": {
         "model": {"type": "PixelGrid", "scale": 0.5 * SCALE, "size": 25},
         "interp": {"type": "BasisPolynomial", "order": 1},

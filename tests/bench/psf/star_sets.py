@@ -1,4 +1,4 @@
-"""The stars of `make bench`: two simulated quadrants and the sample image.
+"""The stars of `make bench`: four simulated quadrants and the sample image.
 
 Every code gets the stamps that the workflow cuts (rules select_stars and cut_stamps), fits those
 that are not reserved, and draws its PSF at the positions of the reserved ones and on a grid.
@@ -35,9 +35,31 @@ class DataSet(NamedTuple):
     seed: int = 0
 
 
-def _simulated(title: str, qid: int, psf: PsfSettings, seed: int) -> DataSet:
-    scene = SceneSettings(n_stars=480, separation_px=40.0, psf=psf)
+def _simulated(
+    title: str, qid: int, psf: PsfSettings, seed: int, n_stars: int = 480, **scene: float
+) -> DataSet:
+    scene = SceneSettings(n_stars=n_stars, separation_px=40.0, psf=psf, **scene)
     return DataSet(title, QuadrantName("20200924500000", 655, "zr", 1, qid), scene, seed)
+
+
+# Half a wave of defocus makes a disc as wide as the seeing; the rest changes over the quadrant by
+# as much as there is of it.
+OPTICS = PsfSettings(
+    fwhm_px=1.3,
+    fwhm_trend=(0.0, 0.03, -0.02, 0.02),
+    g1=(0.01, 0.005, 0.01, 0.0),
+    g2=(-0.01, 0.01, 0.0, 0.0),
+    defocus_waves=(0.45, 0.05, -0.06, 0.06),
+    oblique_astigmatism_waves=(0.06, 0.08, 0.02, 0.02),
+    astigmatism_waves=(-0.05, 0.02, 0.08, 0.0),
+    vertical_coma_waves=(0.08, 0.02, 0.06, 0.0),
+    horizontal_coma_waves=(-0.05, 0.07, 0.0, 0.0),
+    vertical_trefoil_waves=(0.05, 0.05, -0.06, 0.0),
+    oblique_trefoil_waves=(-0.06, 0.03, 0.05, 0.0),
+    n_struts=4,
+    diffusion_px=0.3,
+    folding_threshold=1e-3,
+)
 
 
 SETS = {
@@ -74,6 +96,22 @@ SETS = {
             horizontal_coma_waves=NO_TREND,
         ),
         4202,
+    ),
+    "optics": _simulated(
+        "Simulated stars, obscured pupil out of focus, faint stars around",
+        3,
+        OPTICS,
+        4303,
+        n_stars=600,
+        n_faint_stars=5000,
+    ),
+    "sparse": _simulated(
+        "25 simulated stars, Kolmogorov and optics",
+        4,
+        PsfSettings(fwhm_px=1.8),
+        4404,
+        n_stars=25,
+        faintest_mag=19.0,
     ),
     "sample": DataSet("The sample image", QuadrantName("20200924431759", 655, "zr", 13, 3)),
 }

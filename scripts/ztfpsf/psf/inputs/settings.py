@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.profile.field import list_degrees
 from ztfpsf.psf.profile.flux import FLUX_TERMS
 from ztfpsf.psf.profile.residual_grid import ResidualGrid
 
@@ -27,14 +28,16 @@ class GridSettings:
     """The residual grid of models that have one, and what it may depend on."""
 
     geometry: ResidualGrid = field(default_factory=ResidualGrid)
-    degree: int = 1  # of the field polynomial
+    degree: int = 3  # of the field polynomial at most; the stars decide
     flux_terms: tuple[str, ...] = tuple(FLUX_TERMS)
 
-    @property
-    def groups(self) -> np.ndarray:
-        """Number of the precision that each term has: one per degree and per flux term, (C,)."""
-        degrees = [total for total in range(self.degree + 1) for _ in range(total + 1)]
-        return np.array([*degrees, *range(self.degree + 1, self.degree + 1 + len(self.flux_terms))])
+    def groups(self, degree: int) -> np.ndarray:
+        """Number of the precision that each term of a grid has, (C,).
+
+        There is one for each degree of the field polynomial and for each flux term.
+        """
+        degrees = list_degrees(degree)
+        return np.array([*degrees, *range(degree + 1, degree + 1 + len(self.flux_terms))])
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Batch:
 class FitSettings:
     """What the section fit_psf of the configuration says, and the batch that suits the device."""
 
-    degree: int = 2
+    degree: int = 3
     grid: GridSettings = GridSettings()
     strategy: str = "field"  # one polynomial for the image, or "per_star"
     noise: str = "measured"  # on the image, or "header"
@@ -72,12 +75,3 @@ def make_settings(section: Mapping[str, Any]) -> FitSettings:
         clipping=Clipping(**section["clipping"]),
         grid=GridSettings(geometry, grid["degree"], tuple(grid["flux_terms"])),
     )
-
-
-def make_candidates(section: Mapping[str, Any]) -> list[FitSettings]:
-    """The settings themselves, and with the changes that `choose_among` lists."""
-    changes = [{}, *section["choose_among"]]
-    return [
-        make_settings({**section, **change, "grid": {**section["grid"], **change.get("grid", {})}})
-        for change in changes
-    ]

@@ -28,6 +28,20 @@ class GaussianPrior(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Wings:
+    """Light far from the star, linear in its parameters, that is fitted beside a grid.
+
+    `names`: the last of `Params`. `functions(dx_px, dy_px) -> (L, ...) px^-2`: one for each name,
+    at pixel centres; `light`: their integrals over the plane. The PSF is (1 - sum c light) profile
+    + sum c functions, of integral 1; without a grid the c keep the values of `start`.
+    """
+
+    names: tuple[str, ...]
+    functions: Callable[[Array, Array], Array]
+    light: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class PsfModel(Generic[P, D]):
     """A profile, written for one star, and what a fit has to know of it.
 
@@ -45,6 +59,7 @@ class PsfModel(Generic[P, D]):
     `prior`: of parameters that the data may leave open.
     `grid`: the residual that is added to the profile (ztfpsf.psf.profile.residual_grid), if any;
         the configuration replaces its size.
+    `wings`: light far out that is added to the profile, if any.
 
     Two models are equal, and share compiled code, when all of that is. Raises InputError when a
     name is none of `Params`, or no FWHM is described.
@@ -60,6 +75,7 @@ class PsfModel(Generic[P, D]):
     settled: tuple[str, ...] = ()
     prior: tuple[GaussianPrior, ...] = ()
     grid: ResidualGrid | None = None
+    wings: Wings | None = None
 
     def __post_init__(self) -> None:
         named = {*self.constant, *self.settled, *(prior.name for prior in self.prior)}
@@ -68,6 +84,11 @@ class PsfModel(Generic[P, D]):
             raise InputError(
                 f"model '{self.name}' names {', '.join(sorted(unknown))}, and its parameters are "
                 f"{', '.join(self.Params._fields)}: correct constant, settled or prior."
+            )
+        if self.wings is not None and self.wings.names != self.Params._fields[-self.n_wings :]:
+            raise InputError(
+                f"model '{self.name}' has the wings {', '.join(self.wings.names)}, which must "
+                f"be the last of its parameters {', '.join(self.Params._fields)}, in this order."
             )
         if "fwhm_px" not in self.Description._fields:
             raise InputError(
@@ -79,6 +100,11 @@ class PsfModel(Generic[P, D]):
     def n_params(self) -> int:
         """Number of profile parameters, K."""
         return len(self.Params._fields)
+
+    @property
+    def n_wings(self) -> int:
+        """Number of parameters of the wings, the last ones, L."""
+        return 0 if self.wings is None else len(self.wings.names)
 
 
 def list_models() -> list[str]:

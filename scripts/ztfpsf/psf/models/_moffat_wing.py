@@ -1,12 +1,18 @@
-"""Elliptical Moffat profile with a wing that falls as r^-4.
+"""Elliptical Moffat profile, and the wings that a residual grid leaves to it.
 
-    P(r) = (1 - w) Moffat(r; FWHM, alpha) + w Moffat(r; FWHM, 2),   integral over the plane 1
+    P(d) = (1 - w / c4^2 - h / c3) Moffat(d; FWHM, alpha) + w W4(r) + h W3(r)
+    W4(r) = (1 + r^2 / c4^2)^-2 / (pi c4^4),   W3(r) = (1 + r^2 / c3^2)^-3/2 / (2 pi c3^3)
 
-Turbulence makes wings that fall as r^-11/3 at large radii and slightly steeper where stars of a
-stamp show them (Roddier 1981, Progress in Optics 19, 281; Racine 1996, PASP 108, 699), whatever
-the core looks like. A Moffat alone takes alpha from the core; extrapolated, it misses 1 to 2 % of
-the light. Both parts share the half-maximum ellipse; alpha > 2 and w > 0, so that no wing is
-negative or falls more slowly than r^-4, are the same over the field.
+with c4 = 4 px and c3 = 6 px, so that wings have no cusp: what is inside is the grid's. Far out a
+star has the light w / r^2 and h / r beyond the radius r. Turbulence makes wings that fall as
+r^-11/3, slightly steeper where stars of a stamp show them (Roddier 1981, Progress in Optics 19,
+281; Racine 1996, PASP 108, 699): w is what Moffat's own wing lacks of that. The edges of a pupil of
+area A and perimeter L make a halo of r^-3 whatever the aberrations and the seeing are,
+h = lambda L / (2 pi^2 A) in radians (Clark, Howard & Freniere 1984, Appl. Opt. 23, 353): 0.04 px
+at 640 nm for 1.2 m with an obstruction of 0.4, and 0.06 px with four vanes of 2 % of the aperture.
+
+alpha = 2 + s ln(1 + exp(u / s)) with s = 0.5 is u + 2 but near 2: Moffat's wing falls no more
+slowly than r^-4.
 """
 
 from typing import NamedTuple
@@ -16,56 +22,66 @@ import numpy as np
 from jax import Array
 from jax.nn import softplus
 
-from ztfpsf.psf.models import GaussianPrior, PsfModel, moffat
-from ztfpsf.psf.models._elliptical import radius_squared
+from ztfpsf.psf.models import GaussianPrior, PsfModel, Wings, moffat
 
-WING_HALF = np.sqrt(2.0) - 1.0  # 2^(1/alpha) - 1
-SOFTNESS = 0.05  # a wing above twice that is linear in its parameter
-START_WING = 0.1
+SMALLEST_ALPHA = 2.0
+SOFTNESS = 0.5
+WING_CORE_PX, HALO_CORE_PX = 4.0, 6.0
+START_HALO_PX = 0.03
 
 
 class Params(NamedTuple):
     ln_fwhm: Array  # ln(FWHM / px), geometric mean of the axes
-    ln_alpha_minus_2: Array
-    soft_wing: Array  # u, w = s ln(1 + exp(u / s)): w itself but near 0; s = SOFTNESS
+    soft_alpha: Array  # u
     e1: Array  # elongation along x
     e2: Array  # elongation along y = x
+    wing_px2: Array  # w
+    halo_px: Array  # h
 
 
 class Description(NamedTuple):
     fwhm_px: Array
     alpha: Array
-    wing: Array
     e1: Array
     e2: Array
+    wing_px2: Array
+    halo_px: Array
 
 
 def start(fwhm_px: float) -> Params:
-    """A round profile with alpha = 3 and a tenth of the light in the wing."""
+    """A round profile with alpha = 3, typical of seeing-limited images, and the pupil's halo."""
     zero = jnp.zeros(())
-    return Params(jnp.log(fwhm_px), zero, jnp.asarray(START_WING), zero, zero)
+    soft_alpha = jnp.asarray(3.0 - SMALLEST_ALPHA)
+    return Params(jnp.log(fwhm_px), soft_alpha, zero, zero, zero, jnp.asarray(START_HALO_PX))
 
 
-def _wing(params: Params) -> Array:
-    """w, the part of the light in the wing."""
-    return SOFTNESS * softplus(params.soft_wing / SOFTNESS)
+def _alpha(params: Params) -> Array:
+    return SMALLEST_ALPHA + SOFTNESS * softplus(params.soft_alpha / SOFTNESS)
 
 
 def profile(dx_px: Array, dy_px: Array, params: Params) -> Array:
-    """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
-    ln_alpha_minus_1 = jnp.log1p(jnp.exp(params.ln_alpha_minus_2))
+    """Surface brightness of the Moffat alone, px^-2, at an offset from the centre; flux 1."""
+    ln_alpha_minus_1 = jnp.log(_alpha(params) - 1.0)
     core = moffat.Params(params.ln_fwhm, ln_alpha_minus_1, params.e1, params.e2)
-    part = _wing(params)
-    t = radius_squared(dx_px, dy_px, params.ln_fwhm, params.e1, params.e2)
-    # Moffat with alpha = 2, without a logarithm and an exponential per pixel.
-    wing = 4.0 * WING_HALF / jnp.pi * jnp.exp(-2.0 * params.ln_fwhm) / (1.0 + WING_HALF * t) ** 2
-    return (1.0 - part) * moffat.profile(dx_px, dy_px, core) + part * wing
+    return moffat.profile(dx_px, dy_px, core)
+
+
+def wings(dx_px: Array, dy_px: Array) -> Array:
+    """W4 and W3 at an offset from the centre, (2, ...)."""
+    r2 = dx_px**2 + dy_px**2
+    near4, near3 = 1.0 + r2 / WING_CORE_PX**2, 1.0 + r2 / HALO_CORE_PX**2
+    return jnp.stack(
+        [
+            near4**-2 / (np.pi * WING_CORE_PX**4),
+            1.0 / (near3 * jnp.sqrt(near3) * 2.0 * np.pi * HALO_CORE_PX**3),
+        ]
+    )
 
 
 def describe(params: Params) -> Description:
-    """FWHM, alpha of the core, light in the wing component and the two distortions."""
-    alpha = 2.0 + jnp.exp(params.ln_alpha_minus_2)
-    return Description(jnp.exp(params.ln_fwhm), alpha, _wing(params), params.e1, params.e2)
+    """FWHM and alpha of the Moffat, the two distortions and the wings."""
+    fwhm, (_, _, *others) = jnp.exp(params.ln_fwhm), params
+    return Description(fwhm, _alpha(params), *others)
 
 
 MODEL = PsfModel(
@@ -76,13 +92,15 @@ MODEL = PsfModel(
     Description,
     describe,
     # The same for all stars of an image: polynomial terms beyond the first stay 0.
-    constant=("ln_alpha_minus_2", "soft_wing"),
+    constant=("soft_alpha", "wing_px2", "halo_px"),
     # With a grid, many exponents would do as well.
-    settled=("ln_alpha_minus_2",),
-    # The wing means nothing when alpha is near its own exponent, and alpha nothing when the wing is
-    # all there is.
+    settled=("soft_alpha",),
+    # Few stars leave the wings open. A wing of r^-4 with FWHM = 2 px has w = 2.4 px^2; h is
+    # between that of no edge at all and that of a pupil with vanes.
     prior=(
-        GaussianPrior("ln_alpha_minus_2", mean=0.5, sigma=1.5),
-        GaussianPrior("soft_wing", mean=0.2, sigma=0.5),
+        GaussianPrior("soft_alpha", mean=1.0, sigma=1.0),
+        GaussianPrior("wing_px2", mean=0.4, sigma=0.6),
+        GaussianPrior("halo_px", mean=START_HALO_PX, sigma=0.03),
     ),
+    wings=Wings(("wing_px2", "halo_px"), wings, (WING_CORE_PX**-2, 1.0 / HALO_CORE_PX)),
 )

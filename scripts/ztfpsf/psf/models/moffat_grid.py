@@ -1,11 +1,11 @@
-"""Moffat profile with a wing, plus a residual on a grid finer than the pixel.
+"""Moffat profile with wings, plus a residual on a grid finer than the pixel.
 
     P(d) = profile(d) + residual(d),   integral over the plane 1
 
 The profile is that of ztfpsf.psf.models._moffat_wing. What it misses in the core of a star (optics,
 guiding, charge that is left behind in read-out) is common to the stars of an image, up to a slow
 change over the field and with flux: the grid learns it from them
-(ztfpsf.psf.profile.residual_grid). The wings beyond the grid are the profile's.
+(ztfpsf.psf.profile.residual_grid). Beyond it are the wings.
 """
 
 from dataclasses import replace

@@ -14,6 +14,7 @@ from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.inputs.stack import Chunk, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
+from ztfpsf.psf.problem.normal import NormalEquations, normal_equations
 from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
 
@@ -38,6 +39,18 @@ def _choose_stars(
     terms = stars.grid and stars.grid._replace(basis=stars.grid.basis[:, :n])
     chosen = StarData(stars.data[:, :n], weight, stars.basis[:, :n], terms)
     return chosen, start._replace(stars=begin)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def find_normal(
+    model: PsfModel, stars: StarData, parameters: Parameters, batch: Batch
+) -> NormalEquations:
+    """Normal equations of all problems, leading axis `problem`."""
+    return jax.lax.map(
+        lambda one: normal_equations(model, one[1], one[0], batch.stars),
+        (stars, parameters),
+        batch_size=batch.problems,
+    )
 
 
 @partial(jax.jit, static_argnames="model")

@@ -20,7 +20,7 @@ from ztfpsf.psf.problem.objective import (
     prior_chi2,
 )
 from ztfpsf.psf.problem.parameters import GridTerms, Parameters, StarData
-from ztfpsf.psf.profile.residual_grid import REACH, ResidualGrid, band, dense, respond
+from ztfpsf.psf.profile.residual_grid import REACH, ResidualGrid, band, respond, times_band
 from ztfpsf.psf.profile.star import (
     BACKGROUND,
     FLUX,
@@ -170,7 +170,7 @@ def _grid_corner(
     n_couplings = ((REACH + 1) * grid.width) ** 2
     bands, _ = jax.lax.scan(add_stars, jnp.zeros((len(first), n_couplings)), leaves)
     modes = terms.modes
-    pairs = jax.lax.map(lambda nodes: modes.T @ dense(grid, nodes[None])[0] @ modes, bands)
+    pairs = jax.lax.map(lambda nodes: modes.T @ times_band(grid, nodes, modes), bands)
     n_modes = modes.shape[1]
     blocks = jnp.zeros((n_terms, n_terms, n_modes, n_modes))
     blocks = blocks.at[first, second].set(pairs).at[second, first].set(pairs)

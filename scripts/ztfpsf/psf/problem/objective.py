@@ -22,13 +22,14 @@ class Prior(NamedTuple):
 def free_coefficients(model: PsfModel, n_terms: int) -> np.ndarray:
     """1 where a polynomial coefficient of the profile is free, (K, B).
 
-    See `constant` and `settled` of ztfpsf.psf.models.PsfModel.
+    See `constant`, `settled` and `wings` of ztfpsf.psf.models.PsfModel.
     """
     free = np.ones((model.n_params, n_terms))
     for row, name in enumerate(model.Params._fields):
         if name in model.constant:
             free[row, 1:] = 0.0
-        if model.grid is not None and name in model.settled:
+        is_wing = row >= model.n_params - model.n_wings
+        if is_wing if model.grid is None else name in model.settled:
             free[row] = 0.0
     return free
 
@@ -59,9 +60,11 @@ def make_prior(model: PsfModel, parameters: Parameters, stars: StarData) -> Prio
     if parameters.grid is None or stars.grid is None:
         return of_profile
     grid_precision = jnp.broadcast_to(stars.grid.precision, parameters.grid.shape)
+    varying = free * [[name not in model.constant] for name in model.Params._fields]
+    profile_precision = of_profile.precision.profile + varying * stars.grid.profile_precision
     return Prior(
         of_profile.mean._replace(grid=jnp.zeros_like(parameters.grid)),
-        of_profile.precision._replace(grid=grid_precision),
+        of_profile.precision._replace(profile=profile_precision, grid=grid_precision),
     )
 
 

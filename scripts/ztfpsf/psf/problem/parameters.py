@@ -24,6 +24,7 @@ class GridTerms(NamedTuple):
     basis: Array  # (n, C) terms of field position and flux at each star
     modes: Array  # (G, M) node values of unit coefficients
     precision: Array  # (C,) of the prior of each term's coefficients
+    profile_precision: Array  # (B,) the same for the profile's terms, 0 for the first
 
 
 class StarData(NamedTuple):

@@ -48,7 +48,9 @@ class Psf(NamedTuple):
         """The PSF at positions (n,), as `ztfpsf.psf.profile.star.star_psf` takes it, (n, K + G).
 
         The profile parameters, followed by the nodes of the grid if the model has one. `flux_adu`:
-        (n,) where the PSF changes with flux; by default that of a typical fitted star.
+        (n,) where the PSF changes with flux; by default that of a typical fitted star, the median,
+        which is good for comparing places and images. To compare with the pixels of a star, give
+        its own flux: any from 0 on.
         """
         basis = self._basis(x_px, y_px)
         profiles = basis @ self.coefficients.T

@@ -53,7 +53,9 @@ def make_star_table(stars: pd.DataFrame, stamps: ImageStamps, fit: ImageFit) -> 
 def _error_name(name: str) -> str:
     """fwhm_px -> fwhm_error_px, alpha -> alpha_error."""
     stem, underscore, unit = name.rpartition("_")
-    return f"{stem}_error_{unit}" if underscore and unit in ("px", "deg") else f"{name}_error"
+    return (
+        f"{stem}_error_{unit}" if underscore and unit in ("px", "px2", "deg") else f"{name}_error"
+    )
 
 
 def make_image_row(stamps: ImageStamps, fit: ImageFit) -> dict[str, Any]:

@@ -31,6 +31,11 @@ def count_terms(degree: int) -> int:
     return (degree + 1) * (degree + 2) // 2
 
 
+def list_degrees(degree: int) -> list[int]:
+    """Total degree of each term, in their order; B numbers."""
+    return [total for total in range(degree + 1) for _ in range(total + 1)]
+
+
 def choose_degree(degree: int, n_stars: int) -> int:
     """Largest degree up to `degree` with at least STARS_PER_TERM stars per term."""
     while degree > 0 and n_stars < STARS_PER_TERM * count_terms(degree):

@@ -16,10 +16,10 @@ class FluxRange(NamedTuple):
     high: float
 
 
-# Change of the PSF with flux: charge that traps hold back is the same for all stars, so that
-# bright stars see less of it; the brighter-fatter effect grows with flux.
+# Change of the PSF with flux: charge that traps hold back is the same for all stars that fill them,
+# and a part of the light of fainter ones; the brighter-fatter effect grows with flux.
 FLUX_TERMS: dict[str, Callable[[np.ndarray, FluxRange], np.ndarray]] = {
-    "deferred_charge": lambda flux, scale: scale.low / flux,
+    "deferred_charge": lambda flux, scale: scale.low / (scale.low + flux),
     "brighter_fatter": lambda flux, scale: flux / scale.high,
 }
 
@@ -38,8 +38,8 @@ def grid_basis(
 ) -> np.ndarray:
     """Terms of the grid at stars, (n, C): field polynomial (n, B), then functions of flux.
 
-    Fluxes beyond twice the range count as the end of it: no star tells what happens there.
+    Where noise makes a flux negative there is no light, and the PSF is that of a star of flux 0.
     """
-    flux = np.clip(flux_adu, 0.5 * scale.low, 2.0 * scale.high)
+    flux = np.maximum(flux_adu, 0.0)
     terms = [FLUX_TERMS[name](flux, scale) for name in flux_terms]
     return np.column_stack([field[:, : count_terms(degree)], *terms])

@@ -2,11 +2,13 @@
 
 The node values are a Gaussian process: smooth over about three nodes, and the smaller the fainter
 the profile. U holds its strongest modes, so that some hundred coefficients z (of prior variance
-1 / precision, which the stars decide: ztfpsf.psf.weights.evidence) stand for all nodes. The modes
-have no flux, so that the integral over the plane is 1, and no centroid in a Gaussian window of the
-star's width, so that (x, y) is the centroid that adaptive moments measure. Nor have they a part
-along the derivatives of the profile by what varies over the field, size and ellipticity: these are
-the profile's, and the fit of both together is well conditioned.
+1 / precision, which the stars decide: ztfpsf.psf.weights.evidence) stand for all nodes. They fade
+out towards a circle: there the PSF has neither a step nor corners.
+
+The process is conditioned on what belongs to others. It has no flux, wherever in a pixel the star
+is, since the pixels of a star hold all its light: the integral over the plane is 1. It has no
+centroid in a Gaussian window of the star's width; and no part along the derivatives of the profile
+by what varies over the field, size and ellipticity, so that the fit of both is well conditioned.
 """
 
 from functools import cache
@@ -17,11 +19,14 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.profile.residual_grid import ResidualGrid
+from ztfpsf.psf.profile.residual_grid import ResidualGrid, spline_weights
 from ztfpsf.psf.profile.widths import FWHM_PER_SIGMA, PIXEL_FWHM_PX
 
 ROUGHNESS = 0.01  # curvature against amplitude in the prior: correlated over ~3 nodes
 ENVELOPE = 0.75  # the prior's amplitude goes as the profile to this power
+TAPER = 0.7  # of the radius: where the residual begins to fade out
+PHASES = 8  # of a star within a pixel, along an axis
+SMALLEST_RIPPLE = 0.1  # of the sum with the phase: less of it is suppressed by the spline itself
 FAINTEST = 0.02  # of the peak: where the sky decides the weight of a pixel
 
 
@@ -51,13 +56,37 @@ def make_modes(model: PsfModel, params: np.ndarray) -> np.ndarray:
     # Between the weights of faint stars, all pixels alike, and of bright ones, the inverse light.
     weight = np.maximum(relative, FAINTEST) ** -0.5
     window = np.exp(-0.5 * (x**2 + y**2) / (seen_fwhm_px / FWHM_PER_SIGMA) ** 2)
-    held = np.stack([np.ones_like(x), window * x, window * y, *(weight * tangents)], axis=1)
-    kept = np.linalg.qr(held)[0]
-    root = (light.max() * relative**ENVELOPE)[:, None] * _smooth_root(grid)
-    root -= kept @ (kept.T @ root)
-    variance, mode = np.linalg.eigh(root @ root.T)
+    held = np.stack([*_sums(grid), window * x, window * y, *(weight * tangents)], axis=1)
+    amplitude = light.max() * relative**ENVELOPE * _fade(np.hypot(x, y) / grid.radius_px)
+    inside = np.flatnonzero(amplitude)
+    root = amplitude[inside, None] * _smooth_root(grid)[inside]
+    covariance = root @ root.T
+    along = covariance @ held[inside]
+    covariance -= along @ np.linalg.pinv(held[inside].T @ along, hermitian=True) @ along.T
+    variance, mode = np.linalg.eigh(covariance)
     strongest = slice(-1, -1 - grid.n_modes, -1)
-    return mode[:, strongest] * np.sqrt(np.maximum(variance[strongest], 0.0))
+    modes = np.zeros((len(x), grid.n_modes))
+    modes[inside] = mode[:, strongest] * np.sqrt(np.maximum(variance[strongest], 0.0))
+    return modes
+
+
+def _fade(radius: np.ndarray) -> np.ndarray:
+    """1 up to TAPER, 0 from 1 on, with a continuous slope."""
+    t = np.clip((1.0 - radius) / (1.0 - TAPER), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+@cache
+def _sums(grid: ResidualGrid) -> np.ndarray:
+    """Weights of the nodes in the sum over a star's pixels, (c, nodes), for a star anywhere."""
+    size_px = grid.stamp_px + 2
+    phases = np.arange(PHASES) / PHASES
+    line = np.stack([np.asarray(spline_weights(grid, p, size_px)).sum(axis=0) for p in phases])
+    mean = line.mean(axis=0)
+    _, size, ripples = np.linalg.svd(line - mean)
+    n_kept = int(np.sum(size > SMALLEST_RIPPLE * np.linalg.norm(line)))
+    basis = np.concatenate([mean[None], ripples[:n_kept]])
+    return np.einsum("aj,bk->abjk", basis, basis).reshape(len(basis) ** 2, -1)
 
 
 @cache

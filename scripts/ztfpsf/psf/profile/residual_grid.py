@@ -11,7 +11,6 @@ The residual has no flux, no centroid, no size and no ellipticity of its own
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +26,7 @@ class ResidualGrid:
     """Where the nodes are, and how many modes stand for them."""
 
     spacing_px: float = 0.5  # h
-    radius_px: float = 6.0  # of the square that holds the nodes
+    radius_px: float = 8.0  # where the residual has faded out
     n_modes: int = 150
 
     @property
@@ -108,26 +107,19 @@ def band(grid: ResidualGrid, weight: Array, x: Array, y: Array) -> Array:
     return rows @ weight[inner, inner] @ columns.T
 
 
-@cache
-def _band_index(grid: ResidualGrid) -> tuple[np.ndarray, ...]:
-    """Positions in the flattened band, and rows and columns of the two couplings of each."""
+def times_band(grid: ResidualGrid, bands: Array, values: Array) -> Array:
+    """Normal matrix of the nodes, as `band` gives it, times values (nodes, c)."""
     w = grid.width
-    oy, jy, ox, jx = np.meshgrid(
-        range(REACH + 1), range(w), range(REACH + 1), range(w), indexing="ij"
-    )
-    inside = (jy + oy < w) & (jx + ox < w)
-    oy, jy, ox, jx = (index[inside] for index in (oy, jy, ox, jx))
-    position = np.flatnonzero(inside)
-    straight = (jy * w + jx, (jy + oy) * w + jx + ox)
-    crossed = (jy * w + jx + ox, (jy + oy) * w + jx)
-    return position, *straight, *crossed
+    bands = bands.reshape(REACH + 1, w, REACH + 1, w)
+    nodes = jnp.pad(values.reshape(w, w, -1), ((REACH, REACH), (REACH, REACH), (0, 0)))
 
+    def coupled(dy: int, dx: int) -> Array:
+        """Share of the neighbour at (dy, dx): that of one node of the pair is at the other."""
+        strip = bands[abs(dy), :, abs(dx), :]
+        strip = jnp.roll(strip, (max(-dy, 0), max(-dx, 0)), (0, 1))
+        neighbour = nodes[REACH + dy : REACH + dy + w, REACH + dx : REACH + dx + w]
+        return strip[:, :, None] * neighbour
 
-def dense(grid: ResidualGrid, bands: Array) -> Array:
-    """Bands (pairs, ...) as dense matrices (pairs, nodes, nodes)."""
-    position, row, column, row_crossed, column_crossed = _band_index(grid)
-    values = bands.reshape(len(bands), -1)[:, position]
-    matrix = jnp.zeros((len(bands), grid.width**2, grid.width**2))
-    for a, b in ((row, column), (row_crossed, column_crossed)):
-        matrix = matrix.at[:, a, b].set(values).at[:, b, a].set(values)
-    return matrix
+    reach = range(-REACH, REACH + 1)
+    total = sum((coupled(dy, dx) for dy in reach for dx in reach), start=jnp.zeros(()))
+    return total.reshape(w * w, -1)

@@ -2,10 +2,11 @@
 
 from typing import TypeVar
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.models import PsfModel, Wings
 from ztfpsf.psf.profile.pixels import integrate, offsets
 from ztfpsf.psf.profile.residual_grid import add_residual
 
@@ -32,9 +33,18 @@ def star_psf(model: PsfModel, offset_px: Array, params: Array, size_px: int) -> 
         return model.profile(dx, dy, model.Params(*params[:k]))
 
     stamp = integrate(profile, offset_px[X], offset_px[Y], size_px)
+    if model.wings is not None:
+        stamp = _add_wings(model.wings, stamp, offset_px, params[k - model.n_wings : k])
     if model.grid is None:
         return stamp
     return add_residual(model.grid, stamp, offset_px[X], offset_px[Y], params[k:])
+
+
+def _add_wings(wings: Wings, stamp: Array, offset_px: Array, params: Array) -> Array:
+    centre = jnp.asarray(offsets(stamp.shape[-1]))
+    functions = wings.functions(centre[None, :] - offset_px[X], centre[:, None] - offset_px[Y])
+    light = jnp.asarray(wings.light)
+    return (1.0 - params @ light) * stamp + jnp.tensordot(params, functions, 1)
 
 
 def star_model(model: PsfModel, star: Array, params: Array, size_px: int) -> Array:

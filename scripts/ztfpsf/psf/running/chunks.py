@@ -43,7 +43,7 @@ def plan_chunks(
     groups: dict[Size, list[str]] = {}
     for image in file.images.loc[file.images["status"] == "ok", "image"]:
         is_reserved = stars[image].to_numpy(bool) if image in stars else np.zeros(0, bool)
-        size = measure_size(is_reserved, file.size_px, request.degree)
+        size = measure_size(is_reserved, file.size_px, request.settings.degree)
         groups.setdefault(size, []).append(image)
     largest = min(largest, -(-sum(map(len, groups.values())) // n_devices))
     plans = []
@@ -73,10 +73,10 @@ def largest_chunk(request: Request, file: "StampsFile", device: jax.Device) -> i
 def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     """Memory of one image in a chunk: stamps, values of the profile, and normal equations."""
     model = get_model(request.model)
-    grids = [settings.grid for settings in request.candidates]
-    m = model.n_params * count_terms(request.degree)
+    settings = request.settings
+    m = model.n_params * count_terms(settings.degree)
     if model.grid is not None:
-        m += max(grid.geometry.n_modes * len(grid.groups) for grid in grids)
+        m += settings.grid.geometry.n_modes * len(settings.grid.groups(settings.grid.degree))
     pixels = PIXEL_ARRAYS * n_stars * size_px**2
     # Derivatives by the profile and the position.
     n_slopes = model.n_params + 2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ztfpsf.psf.running.request import Outcome, Products, Request
+from ztfpsf.psf.running.request import Outcome, Products
 
 logger = logging.getLogger("ztfpsf")
 
@@ -14,8 +14,7 @@ logger = logging.getLogger("ztfpsf")
 class Progress:
     """Tells what became of the images of a unit, `n_stars` by image."""
 
-    def __init__(self, request: Request, n_images: int, n_stars: pd.Series) -> None:
-        self._lowest_degree = min(settings.degree for settings in request.candidates)
+    def __init__(self, n_images: int, n_stars: pd.Series) -> None:
         self._n_images = n_images
         self._n_stars = n_stars
         self._images = self._stars = 0
@@ -27,19 +26,8 @@ class Progress:
             self._images += 1
             self._stars += int(self._n_stars.get(image, 0))
             if isinstance(outcome, Products):
-                self._describe(outcome.image)
+                logger.info("%s", describe(outcome.image))
         self._tell_rate()
-
-    def _describe(self, row: Mapping) -> None:
-        logger.info("%s", describe(row))
-        if row["degree"] < self._lowest_degree:
-            logger.warning(
-                "%s: %d stars define a field polynomial of degree %d, not %d",
-                row["image"],
-                row["n_fitted"],
-                row["degree"],
-                self._lowest_degree,
-            )
 
     def _tell_rate(self) -> None:
         elapsed = time.monotonic() - self._start

@@ -17,13 +17,8 @@ class Request(NamedTuple):
     model: str
     optimiser: str
     options: Mapping[str, Any]
-    candidates: tuple[FitSettings, ...]  # one of them is chosen for each image
+    settings: FitSettings
     device: str
-
-    @property
-    def degree(self) -> int:
-        """The highest of the field polynomials."""
-        return max(settings.degree for settings in self.candidates)
 
 
 class Products(NamedTuple):

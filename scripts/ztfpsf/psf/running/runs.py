@@ -26,7 +26,8 @@ from ztfpsf.psf.product import tables
 from ztfpsf.psf.running.chunks import ChunkPlan, choose_batch, largest_chunk, plan_chunks
 from ztfpsf.psf.running.progress import Progress
 from ztfpsf.psf.running.request import Outcome, Products, Request
-from ztfpsf.psf.solution.choice import Chosen, fit_best
+from ztfpsf.psf.solution.fit import fit_images
+from ztfpsf.psf.solution.result import ImageFit
 from ztfpsf.stamps import Stamps, StampsFile, open_stamps
 
 
@@ -79,26 +80,27 @@ def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str
 
 def _fit_together(request: Request, plan: ChunkPlan, device_name: str) -> dict[str, Outcome]:
     file = _tables_of(request.path_to_stamps, os.stat(request.path_to_stamps).st_mtime_ns)
-    model = get_model(request.model)
     solver = get_optimiser(request.optimiser).make_solver(**request.options)
     read = [file.read(image) for image in plan.images]
     stamps = [take_image(part) for part in read]
     with _one_device() as device, compile_clock() as clock:
         batch = choose_batch(device, plan.n_images)
-        candidates = [replace(settings, batch=batch) for settings in request.candidates]
-        fits = fit_best(model, solver, stamps, candidates, plan.n_images)
+        settings = replace(request.settings, batch=batch)
+        model = settings.set_grid(get_model(request.model))
+        fits = fit_images(model, solver, stamps, settings, plan.n_images)
     extra = {"device": device_name, "compile_seconds": clock.compile_s / len(stamps)}
     return {
-        its.image: _tabulate(part, its, chosen, extra)
-        for part, its, chosen in zip(read, stamps, fits, strict=True)
+        its.image: _tabulate(part, its, fit, extra)
+        for part, its, fit in zip(read, stamps, fits, strict=True)
     }
 
 
-def _tabulate(part: Stamps, stamps: ImageStamps, chosen: Chosen, extra: dict[str, Any]) -> Outcome:
-    fit = chosen.fit
+def _tabulate(
+    part: Stamps, stamps: ImageStamps, fit: ImageFit | InputError, extra: dict[str, Any]
+) -> Outcome:
     if isinstance(fit, InputError):
         return InputError(f"{stamps.image}: {fit}")
-    row = tables.make_image_row(stamps, fit) | describe_choice(chosen) | extra
+    row = tables.make_image_row(stamps, fit) | extra
     return Products(
         tables.make_star_table(part.stars, stamps, fit), tables.make_history(fit), row, fit.psf
     )
@@ -118,7 +120,7 @@ def fit_all(
     devices = jax.devices()
     plans = plan_chunks(file, request, len(devices), largest_chunk(request, file, devices[0]))
     n_images = sum(len(plan.images) for plan in plans)
-    progress = Progress(request, n_images, file.stars.groupby("image").size())
+    progress = Progress(n_images, file.stars.groupby("image").size())
     with executor or ThreadPoolExecutor(2 * len(devices)) as pool:
         running = [pool.submit(fit_chunk, request, plan, n_cpu_devices) for plan in plans]
         try:
@@ -129,10 +131,3 @@ def fit_all(
             for future in running:
                 future.cancel()
     return {image: outcomes[image] for image in images.index}
-
-
-def describe_choice(chosen: Chosen) -> dict[str, Any]:
-    """Columns of the images table, where there was a choice."""
-    if len(chosen.bic_above_best) == 1:
-        return {}
-    return {"bic_above_best": list(chosen.bic_above_best)}

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf.inputs.settings import Batch
-from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.optimisers import Solution
 from ztfpsf.psf.problem.elimination import Covariance, covariance, solve
-from ztfpsf.psf.problem.normal import NormalEquations, normal_equations
-from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
+from ztfpsf.psf.problem.images import find_normal
+from ztfpsf.psf.problem.normal import NormalEquations
+from ztfpsf.psf.problem.parameters import Parameters, Problem
 
 EDM_TOLERANCE = 0.01  # expected decrease of chi2 that is left where a fit has converged
 
@@ -28,19 +28,8 @@ def judge(problem: Problem, solution: Solution) -> Judgement:
     """Judge the solutions of all problems."""
     normal, found = solution.normal, solution.parameters
     if normal is None:
-        normal = _find_normal(problem.model, problem.stars, found, problem.batch)
+        normal = find_normal(problem.model, problem.stars, found, problem.batch)
     return _judge(normal, found, problem.batch)
-
-
-@partial(jax.jit, static_argnames=("model", "batch"))
-def _find_normal(
-    model: PsfModel, stars: StarData, parameters: Parameters, batch: Batch
-) -> NormalEquations:
-    return jax.lax.map(
-        lambda one: normal_equations(model, one[1], one[0], batch.stars),
-        (stars, parameters),
-        batch_size=batch.problems,
-    )
 
 
 @partial(jax.jit, static_argnames="batch")

@@ -9,7 +9,8 @@ from ztfpsf.psf.clock import Clock
 from ztfpsf.psf.inputs.stack import Chunk
 from ztfpsf.psf.optimisers import Solution
 from ztfpsf.psf.product.psf import Psf, PsfGrid
-from ztfpsf.psf.profile.star import FLUX
+from ztfpsf.psf.profile.star import FLUX, POSITION
+from ztfpsf.psf.solution.centroid import recentre
 from ztfpsf.psf.solution.judgement import EDM_TOLERANCE, Judgement
 from ztfpsf.psf.solution.strategy import Coefficients, StarFits, Strategy
 from ztfpsf.psf.weights.rounds import Cleaned
@@ -78,13 +79,14 @@ class ChunkFit(NamedTuple):
         if self.cleaned.grid is not None:
             n_effective = self.cleaned.grid.n_effective[number]
         n_shared = self.strategy.count_shared(profile) + round(float(n_effective.sum()))
-        stars = StarFits(*(part[number, place] for part in self.stars))
         quality = Quality(*(part[number, place] for part in self.quality))
-        flux_error = quality.psf_flux_error_adu[is_usable] / stars.parameters[is_usable, FLUX]
+        flux_adu = self.stars.parameters[number, place, FLUX]
+        flux_error = quality.psf_flux_error_adu[is_usable] / flux_adu[is_usable]
+        psf, shift_px = recentre(self._read_psf(number, float(np.median(flux_error))))
         return ImageFit(
-            psf=self._read_psf(number, float(np.median(flux_error))),
+            psf=psf,
             n_effective=n_effective,
-            stars=stars,
+            stars=self._read_stars(number, shift_px),
             quality=quality,
             good=good,
             is_fitted=is_fitted,
@@ -93,6 +95,15 @@ class ChunkFit(NamedTuple):
             n_shared=n_shared,
             course=self._read_course(number, place[is_fitted]),
         )
+
+    def _read_stars(self, number: int, shift_px: np.ndarray) -> StarFits:
+        """Those of an image; their PSF's origin has moved by a polynomial (C, 2)."""
+        place = self.chunk.places[number]
+        stars = StarFits(*(part[number, place] for part in self.stars))
+        moved = stars.parameters.copy()
+        basis = np.asarray(self.chunk.stack.basis[number])[place, : len(shift_px)]
+        moved[:, POSITION] += basis @ shift_px
+        return stars._replace(parameters=moved)
 
     def _read_psf(self, number: int, flux_error: float) -> Psf:
         stamps, profile = self.chunk.stamps[number], self.coefficients.profile[number]
@@ -127,7 +138,7 @@ class ChunkFit(NamedTuple):
         return PsfGrid(
             nodes=modes @ found,
             error=np.sqrt(np.maximum(variance, 0.0)).T,
-            degree=settings.degree,
+            degree=self.cleaned.grid.degree,
             flux_terms=settings.flux_terms,
             flux_range=self.cleaned.grid.flux_ranges[number],
         )

@@ -11,12 +11,16 @@ Math. Stat. 42, 204) is left out: it would add noise to the PSF, and no knowledg
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from ztfpsf.psf.problem.elimination import marginalise
 from ztfpsf.psf.problem.normal import NormalEquations
-from ztfpsf.psf.problem.parameters import Parameters
+from ztfpsf.psf.problem.parameters import GridTerms, Parameters
+from ztfpsf.psf.profile.field import list_degrees
 
 START_PRECISION = 100.0  # residuals of a tenth of the peak
+START_PROFILE_PRECISION = 1.0  # changes by a factor of e over the field
 LARGEST_PRECISION = 1e10
 STRONG_EVIDENCE = 5.0  # ln of the Bayes factor (Kass & Raftery 1995, JASA 90, 773)
 ITERATIONS = 12
@@ -27,27 +31,36 @@ class Evidence(NamedTuple):
     """Precision of each term of the grid, and what it leaves to the stars."""
 
     precision: np.ndarray  # (C,)
-    n_effective: np.ndarray  # (groups,) coefficients that the data determine
+    n_effective: np.ndarray  # (groups,) coefficients of the grid that the data determine
+    profile_precision: np.ndarray  # (B,)
 
 
 def update_precision(
-    normal: NormalEquations, parameters: Parameters, precision: np.ndarray, groups: np.ndarray
+    normal: NormalEquations,
+    parameters: Parameters,
+    terms: GridTerms,
+    groups: np.ndarray,
+    is_varying: np.ndarray,
 ) -> Evidence:
     """The precision of most evidence around a solution.
 
-    `normal`: normal equations at `parameters` with the prior of `precision` (C,); `groups`: (C,)
-    the group of each term.
+    `normal`: normal equations at `parameters` with the priors of `terms`; `groups`: (C,) the group
+    of each term of the grid; `is_varying`: (K,) profile parameters that vary over the field, which
+    have a precision for each degree but the first. Those are never left out: they are few.
     """
-    n_profile = parameters.profile.size
-    z = np.asarray(parameters.grid)
-    n_modes = len(z)
-    current = np.concatenate([np.zeros(n_profile), np.tile(precision, n_modes)])
-    position = np.concatenate([np.zeros(n_profile), z.ravel()])
+    precision, of_profile = np.asarray(terms.precision), np.asarray(terms.profile_precision)
+    assert parameters.grid is not None  # whose terms these are
+    n_groups, n_modes = groups.max() + 1, len(parameters.grid)
+    degree = np.array(list_degrees(len(of_profile) - 1))[: len(of_profile)]
+    profile_group = np.where((degree > 0) & is_varying[:, None], n_groups + degree - 1, -1).ravel()
+    group = np.concatenate([profile_group, np.tile(groups, n_modes)])
+    start = np.tile(of_profile, len(is_varying)) * (profile_group >= 0)
+    current = np.concatenate([start, np.tile(precision, n_modes)])
+    position = np.where(group >= 0, np.asarray(parameters.coefficients()), 0.0)
     curvature, gradient = (np.array(part) for part in marginalise(normal))
     curvature[np.diag_indices_from(curvature)] -= current
     slope = gradient + current * position + curvature @ position
-    group = np.concatenate([np.full(n_profile, -1), np.tile(groups, n_modes)])
-    values = np.array([precision[groups == g][0] for g in range(groups.max() + 1)])
+    values = np.array([current[group == g][0] for g in range(group.max() + 1)])
     n_effective = np.zeros(len(values))
     is_in = np.ones(len(values), bool)
     while is_in.any():
@@ -55,11 +68,42 @@ def update_precision(
         part = curvature[np.ix_(rows, rows)], slope[rows], group[rows]
         numbers = np.flatnonzero(is_in)
         values[is_in], n_effective[is_in], ln_bayes = _maximise(*part, numbers, values[is_in])
+        ln_bayes[numbers >= n_groups] = np.inf
         if ln_bayes.min() > STRONG_EVIDENCE:
             break
         weakest = numbers[np.argmin(ln_bayes)]
         is_in[weakest], values[weakest], n_effective[weakest] = False, LARGEST_PRECISION, 0.0
-    return Evidence(values[groups], n_effective)
+    by_degree = np.concatenate([[0.0], values[n_groups:]])
+    return Evidence(values[groups], n_effective[:n_groups], by_degree[degree])
+
+
+def weigh_more(normal: NormalEquations, parameters: Parameters, is_new: np.ndarray) -> float:
+    """The precision of most evidence of new terms of the grid, all else held as it is.
+
+    `normal`: normal equations at `parameters`, where the new terms (C,) bool are 0 and have no
+    prior. LARGEST_PRECISION without strong evidence for them.
+    """
+    assert parameters.grid is not None  # whose terms these are
+    of_profile = np.zeros(parameters.profile.size, bool)
+    new = np.concatenate([of_profile, np.tile(is_new, len(parameters.grid))])
+    curvature, gradient = (np.array(part) for part in marginalise(normal))
+    factor = cho_factor(curvature[np.ix_(~new, ~new)])
+    beside = curvature[np.ix_(~new, new)]
+    curvature = curvature[np.ix_(new, new)] - beside.T @ cho_solve(factor, beside)
+    slope = gradient[new] - beside.T @ cho_solve(factor, gradient[~new])
+    # Along its axes the curvature of a group is diagonal, whatever the precision.
+    value, axes = np.linalg.eigh(curvature)
+    value, slope = np.maximum(value, 0.0), axes.T @ slope
+    precision = START_PRECISION
+    for _ in range(ITERATIONS):
+        old, best = precision, slope / (value + precision)
+        n_effective = max(np.sum(value / (value + precision)), 0.1)
+        precision = float(np.clip(n_effective / np.sum(best**2), 1e-3, LARGEST_PRECISION))
+        if abs(np.log(precision / old)) < CHANGE:
+            break
+    shrunk = value + precision
+    ln_bayes = 0.5 * np.sum(np.log(precision / shrunk) + slope**2 / shrunk)
+    return precision if ln_bayes > STRONG_EVIDENCE else LARGEST_PRECISION
 
 
 def _maximise(
@@ -97,7 +141,11 @@ def _maximise(
 def _invert(matrix: np.ndarray) -> np.ndarray:
     """Inverse of a positive definite matrix of mixed units."""
     scale = np.diag(matrix) ** -0.5
-    return np.linalg.inv(matrix * scale[:, None] * scale) * scale[:, None] * scale
+    factor, _ = dpotrf(matrix * scale[:, None] * scale, lower=1)
+    half, _ = dpotri(factor, lower=1)
+    # LAPACK fills the lower triangle, in half the time that an inverse takes.
+    inverse = np.tril(half) + np.tril(half, -1).T
+    return inverse * scale[:, None] * scale
 
 
 def _ln_bayes_factor(best: np.ndarray, covariance: np.ndarray, precision: float) -> float:

@@ -5,22 +5,31 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from ztfpsf.psf.inputs.settings import GridSettings
 from ztfpsf.psf.inputs.stack import Chunk
 from ztfpsf.psf.problem.normal import NormalEquations
 from ztfpsf.psf.problem.parameters import GridTerms, Parameters
-from ztfpsf.psf.profile.field import field_basis
+from ztfpsf.psf.profile.field import count_terms, field_basis
 from ztfpsf.psf.profile.flux import FluxRange, grid_basis, measure_flux_range
 from ztfpsf.psf.profile.grid_modes import make_modes
 from ztfpsf.psf.profile.star import FLUX
-from ztfpsf.psf.weights.evidence import START_PRECISION, update_precision
+from ztfpsf.psf.weights.evidence import (
+    LARGEST_PRECISION,
+    START_PRECISION,
+    START_PROFILE_PRECISION,
+    update_precision,
+    weigh_more,
+)
+
+FIRST_DEGREE = 1  # what most images need, and where others begin
 
 
 class GridSearch(NamedTuple):
     """The grids of p images."""
 
     terms: GridTerms  # of all stars, leading axis `image`
+    degree: int  # of the field polynomial
     flux_ranges: tuple[FluxRange, ...]
     n_effective: np.ndarray  # (p, groups), see ztfpsf.psf.weights.evidence
 
@@ -31,23 +40,69 @@ def begin_grid(chunk: Chunk, use: np.ndarray, best: Parameters) -> tuple[Paramet
     `use`: (p, n) the stars that are fitted.
     """
     settings = chunk.settings.grid
+    degree = min(FIRST_DEGREE, settings.degree)
     flux_adu, basis = np.asarray(best.stars)[..., FLUX], np.asarray(chunk.stack.basis)
     # An image without stars has no fluxes; it fails, and its grid is nobody's.
     use = use | (use.sum(axis=1, keepdims=True) == 0)
     ranges = tuple(measure_flux_range(f[u]) for f, u in zip(flux_adu, use, strict=True))
     terms = np.stack(
         [
-            grid_basis(b, f, scale, settings.degree, settings.flux_terms)
+            grid_basis(b, f, scale, degree, settings.flux_terms)
             for b, f, scale in zip(basis, flux_adu, ranges, strict=True)
         ]
     )
     modes = np.stack([_make_modes(chunk, i, p) for i, p in enumerate(np.asarray(best.profile))])
     p, _, n_terms = terms.shape
     precision = np.full((p, n_terms), START_PRECISION)
-    grid = GridTerms(jnp.asarray(terms), jnp.asarray(modes), jnp.asarray(precision))
-    n_effective = np.zeros((p, settings.groups.max() + 1))
+    of_profile = np.full((p, basis.shape[2]), START_PROFILE_PRECISION)
+    of_profile[:, 0] = 0.0
+    grid = GridTerms(*(jnp.asarray(part) for part in (terms, modes, precision, of_profile)))
+    n_effective = np.zeros((p, settings.groups(degree).max() + 1))
     start = best._replace(grid=jnp.zeros((p, modes.shape[2], n_terms)))
-    return start, GridSearch(grid, ranges, n_effective)
+    return start, GridSearch(grid, degree, ranges, n_effective)
+
+
+def widen_grid(
+    chunk: Chunk, grid: GridSearch, best: Parameters
+) -> tuple[Parameters, GridSearch, np.ndarray]:
+    """The grid with the field terms of one degree more, which begin at 0 and without a prior.
+
+    Returns parameters, grid, and which of its terms are new, (C,) bool.
+    """
+    first, last = count_terms(grid.degree), count_terms(grid.degree + 1)
+    terms, new = grid.terms, chunk.stack.basis[..., first:last]
+
+    def insert(old: Array, more: Array) -> Array:
+        return jnp.concatenate([old[..., :first], more, old[..., first:]], axis=-1)
+
+    assert best.grid is not None  # that of the narrower grid
+    wider = terms._replace(
+        basis=insert(terms.basis, new),
+        precision=insert(terms.precision, jnp.zeros((chunk.n_images, last - first))),
+    )
+    begin = best._replace(grid=insert(best.grid, jnp.zeros((*best.grid.shape[:2], last - first))))
+    is_new = np.zeros(wider.precision.shape[1], bool)
+    is_new[first:last] = True
+    n_effective = np.insert(grid.n_effective, grid.degree + 1, 0.0, axis=1)
+    search = grid._replace(terms=wider, degree=grid.degree + 1, n_effective=n_effective)
+    return begin, search, is_new
+
+
+def weigh_new_terms(
+    grid: GridSearch,
+    is_new: np.ndarray,
+    has_stars: np.ndarray,
+    normal: NormalEquations,
+    best: Parameters,
+) -> tuple[GridSearch, bool]:
+    """Precision of the terms that `widen_grid` added, and whether any image needs them."""
+    precision = np.array(grid.terms.precision)
+    precision[:, is_new] = LARGEST_PRECISION
+    for i in np.flatnonzero(has_stars):
+        its, parameters = jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), (normal, best))
+        precision[i, is_new] = weigh_more(its, parameters, is_new)
+    is_needed = bool((precision[:, is_new] < LARGEST_PRECISION).any())
+    return grid._replace(terms=grid.terms._replace(precision=jnp.asarray(precision))), is_needed
 
 
 def _make_modes(chunk: Chunk, number: int, coefficients: np.ndarray) -> np.ndarray:
@@ -60,20 +115,27 @@ def _make_modes(chunk: Chunk, number: int, coefficients: np.ndarray) -> np.ndarr
 
 def weigh_grid(
     grid: GridSearch,
-    settings: GridSettings,
+    chunk: Chunk,
     has_stars: np.ndarray,
     normal: NormalEquations,
     best: Parameters,
 ) -> GridSearch:
-    """Precision of the grid's terms from the evidence, of the images `has_stars` (p,).
+    """Precision of the terms of grid and profile from the evidence, of the images `has_stars` (p,).
 
     `normal`: normal equations at `best`.
     """
+    model, groups = chunk.model, chunk.settings.grid.groups(grid.degree)
+    is_varying = np.array([name not in model.constant for name in model.Params._fields])
     precision = np.array(grid.terms.precision)
+    of_profile = np.array(grid.terms.profile_precision)
     n_effective = np.zeros_like(grid.n_effective)
     for i in np.flatnonzero(has_stars):
-        its, parameters = jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), (normal, best))
-        found = update_precision(its, parameters, precision[i], settings.groups)
-        precision[i], n_effective[i] = found
-    terms = grid.terms._replace(precision=jnp.asarray(precision))
+        its, parameters, terms = jax.tree.map(
+            lambda leaf, i=i: np.asarray(leaf[i]), (normal, best, grid.terms)
+        )
+        found = update_precision(its, parameters, terms, groups, is_varying)
+        precision[i], n_effective[i], of_profile[i] = found
+    terms = grid.terms._replace(
+        precision=jnp.asarray(precision), profile_precision=jnp.asarray(of_profile)
+    )
     return grid._replace(terms=terms, n_effective=n_effective)

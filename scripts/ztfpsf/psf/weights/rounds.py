@@ -19,12 +19,18 @@ from ztfpsf.noise import Noise, read_variance
 from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.psf.inputs.stack import Chunk, ImagePixels, list_rows
 from ztfpsf.psf.optimisers import gauss_newton
-from ztfpsf.psf.problem.images import draw, local_params, make_problem, refit
+from ztfpsf.psf.problem.images import draw, find_normal, local_params, make_problem, refit
 from ztfpsf.psf.problem.normal import NormalEquations
 from ztfpsf.psf.problem.parameters import Parameters, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf
 from ztfpsf.psf.profile.field import count_terms
-from ztfpsf.psf.weights.grid import GridSearch, begin_grid, weigh_grid
+from ztfpsf.psf.weights.grid import (
+    GridSearch,
+    begin_grid,
+    weigh_grid,
+    weigh_new_terms,
+    widen_grid,
+)
 from ztfpsf.psf.weights.pixel_noise import measure_noise
 from ztfpsf.psf.weights.rejection import Kept, has_enough_pixels, reject
 from ztfpsf.psf.weights.start import start_fwhm, start_profile, start_stars
@@ -33,7 +39,6 @@ FEWEST_STARS = 3  # a polynomial of one term has STARS_PER_TERM
 PROFILE_STEPS = 8  # of a round; most need a few
 GRID_STEPS = 4  # the final fit has as many as it needs
 ROUND_TOLERANCE = 0.1  # of chi2 per star, when a round ends
-GRID_ROUNDS = 2
 
 
 class Cleaned(NamedTuple):
@@ -50,6 +55,11 @@ class Cleaned(NamedTuple):
         weight = self.kept.good / self.kept.variance
         terms = self.grid and self.grid.terms
         return StarData(chunk.stack.image.data, weight, chunk.stack.basis, terms)
+
+    @property
+    def has_stars(self) -> np.ndarray:
+        """Images that have not failed, (p,) bool; the others have no evidence."""
+        return self.fewest >= FEWEST_STARS
 
     def is_fitted(self, chunk: Chunk) -> np.ndarray:
         """Stars that enter the fit, (p, n) bool."""
@@ -73,14 +83,33 @@ def clean(chunk: Chunk) -> Cleaned:
     if chunk.model.grid is None:
         return cleaned
     best, grid = begin_grid(chunk, cleaned.is_fitted(chunk), cleaned.best)
-    cleaned = cleaned._replace(best=best, grid=grid)
-    for _ in range(GRID_ROUNDS):
-        cleaned, normal = _fit_round(chunk, cleaned)
-        # A failed image has no evidence.
-        has_stars = cleaned.fewest >= FEWEST_STARS
-        grid = weigh_grid(grid, chunk.settings.grid, has_stars, normal, cleaned.best)
-        cleaned = _reject(chunk, cleaned._replace(grid=grid))
+    cleaned = _fit_grid(chunk, cleaned._replace(best=best, grid=grid))
+    for _ in range(grid.degree, chunk.settings.grid.degree):
+        cleaned, is_wider = _widen(chunk, cleaned)
+        if not is_wider:
+            break
+        cleaned = _fit_grid(chunk, cleaned)
+    cleaned = _fit_grid(chunk, cleaned)
     return cleaned._replace(start=cleaned.best)
+
+
+def _fit_grid(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
+    """A round with the grid: fit, evidence, rejection."""
+    cleaned, normal = _fit_round(chunk, cleaned)
+    assert cleaned.grid is not None  # the caller's
+    grid = weigh_grid(cleaned.grid, chunk, cleaned.has_stars, normal, cleaned.best)
+    return _reject(chunk, cleaned._replace(grid=grid))
+
+
+def _widen(chunk: Chunk, cleaned: Cleaned) -> tuple[Cleaned, bool]:
+    """The grid with one degree more, if the stars of any image ask for it."""
+    assert cleaned.grid is not None  # the caller's
+    best, grid, is_new = widen_grid(chunk, cleaned.grid, cleaned.best)
+    wider = cleaned._replace(best=best, grid=grid)
+    problem = make_problem(chunk, wider.is_fitted(chunk), wider.data(chunk), best)
+    normal = find_normal(chunk.model, problem.stars, problem.start, problem.batch)
+    grid, is_needed = weigh_new_terms(grid, is_new, wider.has_stars, normal, best)
+    return (wider._replace(grid=grid), True) if is_needed else (cleaned, False)
 
 
 def _begin(chunk: Chunk) -> Cleaned:

@@ -8,8 +8,8 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.errors import InputError
-from ztfpsf.psf import Psf
 from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.product.psf import Psf
 from ztfpsf.psf.profile.star import star_psf
 
 
