@@ -40,7 +40,7 @@ def choose_batch(device, n_images):
 runs.choose_batch = choose_batch
 runs.largest_chunk = lambda request, file, _: chunks.largest_chunk(request, file, gpu)
 path = sys.argv[1]
-request = Request(path, "gaussian", "gauss_newton", {}, (FitSettings(degree=1),), "cpu")
+request = Request(path, "gaussian", "gauss_newton", {}, FitSettings(degree=1), "cpu")
 outcomes = runs.fit_all(request, open_stamps(path), None, 2)
 found = {image: outcome.psf.coefficients.tolist() for image, outcome in outcomes.items()}
 print(json.dumps([batches, used, found]))
@@ -59,7 +59,7 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> Request:
         *(np.concatenate([part[good]] * len(NAMES)) for part in made[2:]),
     )
     write_stamps(stamps, path, {"version": "0", "inputs": [], "settings": {}})
-    settings = (FitSettings(degree=1),)
+    settings = FitSettings(degree=1)
     return Request(str(path), "gaussian", "gauss_newton", {}, settings, "cpu")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ztfpsf.psf.inputs.settings import make_candidates
+from ztfpsf.psf.inputs.settings import make_settings
 from ztfpsf.psf.optimisers import get_optimiser
 from ztfpsf.validation.verdict import check_limits
 from ztfpsf_workflow import inputs
@@ -53,8 +53,8 @@ def calibrate(config: Mapping[str, Any]) -> None:
 
 def fit(config: Mapping[str, Any]) -> None:
     """The settings of the fits, without fitting."""
-    for candidate in make_candidates(config["fit_psf"]):
-        _ = candidate.grid.groups, candidate.grid.geometry.nodes_px
+    grid = make_settings(config["fit_psf"]).grid
+    _ = grid.groups(grid.degree), grid.geometry.nodes_px
     for name, options in config["fit_psf"]["optimisers"].items():
         get_optimiser(name).make_solver(**options)
 
