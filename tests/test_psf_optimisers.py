@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from problems import PROFILES, make_problem, make_truth
 from ztfpsf.errors import InputError
@@ -101,17 +100,3 @@ def test_a_curved_valley_is_followed_to_its_end(module, options, tolerance) -> N
 def test_unknown_optimiser_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="'adamm' is not an optimiser; choose one of adam"):
         get_optimiser("adamm")
-
-
-def test_adam_goes_the_way_of_another_adam() -> None:
-    def func(z):
-        return jnp.sum(jnp.array([1.0, 10.0]) * (z - jnp.array([3.0, -2.0])) ** 2)
-
-    options = adam.Options(learning_rate=0.1, niter=50, tol=0.0)
-    way = adam._minimise(func, jnp.zeros(2), options)
-    other, z = optax.adam(0.1), jnp.zeros(2)
-    state = other.init(z)
-    for k in range(51):
-        assert float(way.history[k]) == pytest.approx(float(func(z)), rel=1e-12)
-        updates, state = other.update(jax.grad(func)(z), state, z)
-        z = optax.apply_updates(z, updates)

@@ -1,10 +1,11 @@
-"""Adam (Kingma & Ba 2015, ICLR, algorithm 1): the first-order reference."""
+"""Adam (Kingma & Ba 2015, ICLR) by optax: the first-order reference."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
@@ -17,8 +18,6 @@ from ztfpsf.psf.profile.star import FLUX
 # fraction of the flux per pixel, and units of the (logarithmic) profile parameters.
 START_ERRORS = (0.05, 0.05, 0.1, 1e-4)
 PROFILE_START_ERROR = 0.1
-# Decay of the means of gradient and squared gradient, and what is added to the root of the latter.
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class Options:
 
 class _State(NamedTuple):
     z: Array
-    mean: Array  # of the gradient
-    square: Array  # of its square
+    optax_state: optax.OptState
     value: Array
     change: Array
     history: Array
@@ -42,20 +40,16 @@ class _State(NamedTuple):
 
 def _minimise(func: Objective, z0: Array, options: Options) -> Way:
     """Ends after `niter` steps; the best z that was met."""
+    adam = optax.adam(options.learning_rate)
     value_and_grad = jax.value_and_grad(func)
 
     def step(state: _State) -> _State:
         value, gradient = value_and_grad(state.z)
-        mean = BETA1 * state.mean + (1.0 - BETA1) * gradient
-        square = BETA2 * state.square + (1.0 - BETA2) * gradient**2
-        # Both begin at zero, and are too small by as much.
-        count = state.iteration + 1
-        unbiased, root = mean / (1.0 - BETA1**count), jnp.sqrt(square / (1.0 - BETA2**count))
+        updates, optax_state = adam.update(gradient, state.optax_state, state.z)
         is_best = value < state.best_value
         return _State(
-            state.z - options.learning_rate * unbiased / (root + EPSILON),
-            mean,
-            square,
+            optax.apply_updates(state.z, updates),
+            optax_state,
             value,
             jnp.abs(value - state.value),
             state.history.at[state.iteration].set(value),
@@ -66,8 +60,7 @@ def _minimise(func: Objective, z0: Array, options: Options) -> Way:
 
     infinite = jnp.asarray(jnp.inf)
     history = jnp.full(options.niter + 1, jnp.nan)
-    zero = jnp.zeros_like(z0)
-    first = _State(z0, zero, zero, infinite, infinite, history, jnp.zeros((), int), z0, infinite)
+    first = _State(z0, adam.init(z0), infinite, infinite, history, jnp.zeros((), int), z0, infinite)
     # niter updates need niter + 1 evaluations, the last one to judge the last update.
     last = jax.lax.while_loop(
         lambda state: (state.iteration <= options.niter) & ~(state.change < options.tol),
