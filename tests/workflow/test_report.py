@@ -189,14 +189,23 @@ def general(name: str) -> str:
 
 
 def columns(table: pd.DataFrame) -> set[str]:
-    """Without the errors, which follow a rule."""
-    return {general(name) for name in table.columns if "_error" not in name}
+    return {general(name) for name in table.columns}
+
+
+def without_errors(names: set[str]) -> set[str]:
+    """Most errors follow a rule, and are not listed."""
+    return {name for name in names if "_error" not in name}
+
+
+def is_documented(found: set[str], listed: set[str]) -> bool:
+    """Whether all columns are listed, less errors, and no others."""
+    return without_errors(found) == without_errors(listed) and listed <= found
 
 
 @pytest.mark.parametrize("product", TABLES)
 def test_columns_are_documented(reported: Workflow, product: str) -> None:
     folder = product.replace("<model>/<optimiser>", "gaussian/gauss_newton")
-    assert columns(read(reported, folder.replace("*", GOOD))) == documented(product)
+    assert is_documented(columns(read(reported, folder.replace("*", GOOD))), documented(product))
 
 
 def test_columns_of_stamps_are_documented() -> None:
@@ -210,9 +219,9 @@ def test_columns_of_a_fit_are_documented(reported: Workflow) -> None:
     stars, images = (
         columns(read(reported, f"{FIT}_{table}.parquet")) for table in ("stars", "images")
     )
-    assert documented(f"{FITTED}_stars.parquet") == stars | described
+    assert is_documented(stars | described, documented(f"{FITTED}_stars.parquet"))
     of_grid = {"grid_degree", "grid_spacing_px", "grid_radius_px", "n_effective"}
-    assert documented(f"{FITTED}_images.parquet") == (images - described) | of_grid
+    assert is_documented((images - described) | of_grid, documented(f"{FITTED}_images.parquet"))
 
 
 def test_flags_of_the_photometry_are_documented() -> None:
