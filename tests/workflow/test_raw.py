@@ -166,6 +166,9 @@ def test_period_master_of_a_night_taken_twice_is_that_of_the_night(done) -> None
     for path in list(paths):
         copy = workflow.directory / path.name.replace(NIGHT, "20200925")
         shutil.copy(path, copy)
+        with fits.open(copy, mode="update", disable_image_compression=True) as hdus:
+            for card in {"OBSMJD", "OBSJD"} & set(hdus[0].header):
+                hdus[0].header[card] += 1.0
         paths.append(copy)
     (workflow.directory / "biases.csv").write_text("\n".join(["path", *map(str, paths), ""]))
     changes = {
