@@ -51,5 +51,6 @@ def test_imports_of_the_package_are_followed() -> None:
         "listing.py",
         "names.py",
         "sheet_parquet.py",
+        "units.py",
     )
     assert found == {package / name for name in names}

@@ -28,7 +28,7 @@ class GridSettings:
     """The residual grid of models that have one, and what it may depend on."""
 
     geometry: ResidualGrid = field(default_factory=ResidualGrid)
-    degree: int = 3  # of the field polynomial at most; the stars decide
+    degree: int = 2  # of the field polynomial at most; the stars decide
     flux_terms: tuple[str, ...] = tuple(FLUX_TERMS)
 
     def groups(self, degree: int) -> np.ndarray:
