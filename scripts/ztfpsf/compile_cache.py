@@ -17,7 +17,8 @@ def remove_damaged(folder: Path) -> list[Path]:
     """Remove the damaged entries among those that are new since the last call; returns them."""
     checked = folder / ".checked"
     since = checked.stat().st_mtime if checked.exists() else 0.0
-    now = time.time()
+    # The clock of files may be behind that of processes.
+    now = time.time() - 1.0
     damaged = [path for path in folder.glob("*-cache") if _is_damaged(path, since)]
     for path in damaged:
         path.unlink(missing_ok=True)
