@@ -95,12 +95,12 @@ MODEL = PsfModel(
     constant=("soft_alpha", "wing_px2", "halo_px"),
     # With a grid, many exponents would do as well.
     settled=("soft_alpha",),
-    # Few stars leave the wings open. A wing of r^-4 with FWHM = 2 px has w = 2.4 px^2; h is
-    # between that of no edge at all and that of a pupil with vanes.
+    # Few stars leave the wings open. A wing of r^-4 with FWHM = 2 px has w = 2.4 px^2. The halo is
+    # the pupil's: left free, it takes up what the stars' backgrounds leave, 1 % of the flux.
     prior=(
         GaussianPrior("soft_alpha", mean=1.0, sigma=1.0),
-        GaussianPrior("wing_px2", mean=0.4, sigma=0.6),
-        GaussianPrior("halo_px", mean=START_HALO_PX, sigma=0.03),
+        GaussianPrior("wing_px2", mean=0.0, sigma=0.3),
+        GaussianPrior("halo_px", mean=START_HALO_PX, sigma=0.003),
     ),
     wings=Wings(("wing_px2", "halo_px"), wings, (WING_CORE_PX**-2, 1.0 / HALO_CORE_PX)),
 )
