@@ -11,6 +11,10 @@ from pathlib import Path
 BASE = Path(workflow.basedir)
 SCRIPTS = BASE / "scripts"
 sys.path.insert(0, str(SCRIPTS))
+# Scripts run in processes of their own: with the code of this tree, whichever is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")])
+)
 
 from ztfpsf.names import EXPOSURE_PATTERN
 from ztfpsf.units import UNIT_PATTERN
