@@ -1,8 +1,8 @@
 # What all stages use: the images and frames of the run, input functions, versions of the code.
 # How they are found is in scripts/ztfpsf_workflow.
 #
-# REQUIRED INPUTS: config, config/schema.yaml, the image sheet, the frame sheet
-# OUTPUTS: SHEET, FRAMES, SIMULATED, FITS and the functions that the rules call
+# REQUIRED INPUTS: config, config/schema.yaml, the image sheet, the frame sheet, the target sheet
+# OUTPUTS: SHEET, FRAMES, SIMULATED, TARGETS, FITS and the functions that the rules call
 import os
 import sys
 from functools import cache
@@ -18,7 +18,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 from ztfpsf.names import EXPOSURE_PATTERN
 from ztfpsf.units import UNIT_PATTERN
-from ztfpsf_workflow import inputs
+from ztfpsf_workflow import inputs, targets
 from ztfpsf_workflow.code import hash_code
 from ztfpsf_workflow.configuration import read_configuration
 from ztfpsf_workflow.contradictions import check_fit
@@ -30,6 +30,7 @@ with one_sentence():
     SIMULATED = inputs.list_simulated(config["simulate_raw"])
     FRAMES = inputs.list_frames(config, SIMULATED["raw"], BASE)
     SHEET = inputs.list_images(config, FRAMES, BASE)
+    TARGETS = targets.list_targets(config, BASE)
 
 
 # --- files of a unit ---

@@ -7,6 +7,7 @@ West and +y to the South.
 
 CCDS, QUADRANTS = range(1, 17), range(1, 5)
 SHAPE = (3080, 3072)  # ny, nx of a quadrant
+PIXEL_ARCSEC = 1.0125
 GAP_PX = (488, 672)  # between CCDs: to the East, to the North
 
 

@@ -60,6 +60,13 @@ class ImageSheet:
         """Sorted names of the units of the sheet; see ztfpsf.units."""
         return list_units(self.names, level, batch_size)
 
+    @cached_property
+    def images_by_group(self) -> Mapping[str, Sequence[str]]:
+        """Names of the images of every group."""
+        return {
+            group: [self.names[place] for place in places] for group, places in self._groups.items()
+        }
+
     def _find_places(self, unit: str) -> Sequence[int]:
         """Numbers of the rows of a unit."""
         if is_group(unit):

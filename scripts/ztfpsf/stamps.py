@@ -147,9 +147,9 @@ class StampsFile(NamedTuple):
         return Stamps(table, self.stars.iloc[rows], *cubes)
 
 
-def open_stamps(path: str | Path) -> StampsFile:
-    """Read the tables of a file of write_stamps. Raises InputError as read_stamps."""
-    with open_product(path, RULE) as hdus, damage_named(path, make_again(RULE)):
+def open_stamps(path: str | Path, rule: str = RULE) -> StampsFile:
+    """Read the tables of a file of write_stamps, by `rule`. Raises InputError as read_stamps."""
+    with open_product(path, rule) as hdus, damage_named(path, make_again(rule)):
         images = _to_frame(hdus["IMAGES"].data, IMAGE_COLUMNS)
         stars = _to_frame(hdus["STARS"].data, STAR_COLUMNS)
         return StampsFile(str(path), images, stars, int(hdus["DATA"].header["NAXIS1"]))

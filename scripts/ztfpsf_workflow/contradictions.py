@@ -19,6 +19,7 @@ _RISING = (
 )
 _PATHS = (
     "images",
+    "targets",
     "data_root",
     "catalogue.path",
     "frames",

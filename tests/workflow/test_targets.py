@@ -293,3 +293,24 @@ def test_missing_raw_frames_are_left_to_the_scripts(workflow: Workflow) -> None:
     assert run.jobs["calibrate_science"] == run.jobs["select_stars"] == 2
     assert names[0] in run.files
     assert not set(lost) & run.files
+
+
+def test_target_is_cut_from_the_images_that_may_hold_it(workflow: Workflow) -> None:
+    """Quadrant 3 of CCD 13 and its neighbours; images of other quadrants are not looked at."""
+    held = [
+        QUADRANT,
+        f"ztf_20201010431759{QUADRANT[18:]}",
+        f"ztf_20200924431759_000990_zr{QUADRANT[28:]}",
+    ]
+    others = [f"{EXPOSURE}_c13_o_q1", f"{EXPOSURE}_c01_o_q3", QUADRANT.replace("_zr_", "_zg_")]
+    sheet = workflow.write_sheet(workflow.write_images(held + others))
+    head = "target,ra_deg,dec_deg,mjd_min,mjd_max,filters"
+    rows = ["SN1,57.9974,35.7463,59100,59200,zr", "SN2,10,10,59100,59200,", "bad,nan,1,1,2,"]
+    (workflow.directory / "targets.csv").write_text("\n".join([head, *rows, ""]))
+    options = ("--config", sheet, "targets=targets.csv", "unit=exposure")
+    for unit, n_images in (("ztf_20200924431759_000655_zr", 1), (held[1], 1), (held[2], 1)):
+        target = f"results/cut_targets/{unit}_targets.fits"
+        run = workflow.dry_run(*options, targets=[target])
+        assert run.jobs == {"cut_targets": 1}, run.text
+        assert len([file for file in run.files if file.endswith("_sciimg.fits")]) == n_images
+    assert not any(other in file for file in run.files for other in others)

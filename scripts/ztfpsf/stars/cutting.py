@@ -54,7 +54,7 @@ def cut_image(
     steps = np.arange(size_px)
     cut = (y0[:, None, None] + steps[:, None], x0[:, None, None] + steps)
     data = image.data[cut]
-    local_sky, local_rms = _measure_local_sky(image, sky, x0, y0, size_px)
+    local_sky, local_rms = measure_local_sky(image, sky, x0, y0, size_px)
     data = np.where(np.isfinite(data), data, local_sky[:, None, None])
     bad = image.bad[cut] | image.saturated[cut]
     if variance is not None:
@@ -62,10 +62,10 @@ def cut_image(
         bad |= np.isnan(variance)
     table = stars.assign(image=name, x0_px=x0, y0_px=y0, sky_adu=local_sky, sky_rms_adu=local_rms)
     return Stamps(
-        _describe(name, image, sky),
+        describe_image(name, image, sky),
         table[list(STAR_COLUMNS)],
         data,
-        _make_variance(image, data, bad, local_sky, variance),
+        make_variance(image, data, bad, local_sky, variance),
         (bad | _mask_neighbours(table, sources, data)).astype(np.uint8),
     )
 
@@ -122,7 +122,7 @@ def _measure_flux(stars: pd.DataFrame, data: np.ndarray) -> np.ndarray:
     return (data - stars["sky_adu"].to_numpy()[:, None, None]).sum(axis=(1, 2), where=inside)
 
 
-def _measure_local_sky(
+def measure_local_sky(
     image: ScienceImage, sky: Sky, x0: np.ndarray, y0: np.ndarray, size_px: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clipped median and 1.4826 MAD in the ring around each stamp, (n,) float32 ADU.
@@ -148,7 +148,7 @@ def _measure_local_sky(
     return level, np.where(rms > 0, rms, np.float32(sky.rms_adu))
 
 
-def _make_variance(
+def make_variance(
     image: ScienceImage,
     data: np.ndarray,
     mask: np.ndarray,
@@ -169,7 +169,7 @@ def _make_variance(
     return model_variance(smooth, floor, image.gain, constant).astype(np.float32)
 
 
-def _describe(name: str, image: ScienceImage, sky: Sky) -> pd.DataFrame:
+def describe_image(name: str, image: ScienceImage, sky: Sky) -> pd.DataFrame:
     """The image's row of IMAGES; what a header does not tell and no step needs is NaN."""
     header, (ny, nx) = image.header, image.data.shape
     noise = measure_sky_noise(image, sky)

@@ -7,9 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ztfpsf.focal_plane import CCDS, GAP_PX, QUADRANTS, SHAPE, quadrant_offset_px
+from ztfpsf.focal_plane import (
+    CCDS,
+    GAP_PX,
+    PIXEL_ARCSEC,
+    QUADRANTS,
+    SHAPE,
+    quadrant_offset_px,
+)
 
-PIXEL_ARCSEC = 1.0125
 FIRST_SECONDARY = 1001
 # Half the focal plane, in px to the East and North.
 HALF_PX = (4 * SHAPE[1] + 1.5 * GAP_PX[0], 4 * SHAPE[0] + 1.5 * GAP_PX[1])

@@ -1,0 +1,25 @@
+# Which images may hold which targets, as the rules of lightcurves.smk need it.
+#
+# REQUIRED INPUTS: SHEET and TARGETS of common.smk
+# OUTPUTS: the functions that the rules of lightcurves.smk call
+
+
+@cache
+def targets_of_unit(unit):
+    """Images of a unit that may hold targets, and those of the sheet that they may hold."""
+    files = {one.image: one for one in unit_images(unit)}
+    held = targets.find_targets(files, TARGETS.targets.values())
+    places = {one[:3] for of_image in held.values() for one in of_image}
+    return [files[image] for image in held], sorted(places)
+
+
+def target_column(name):
+    """Params function: as column, of the images that may hold targets."""
+    return lambda wildcards: [
+        getattr(files, name) for files in targets_of_unit(wildcards.unit)[0]
+    ]
+
+
+def target_files_of(name):
+    """Input function: as files_of, of the images that may hold targets."""
+    return lambda wildcards: obtainable(dict.fromkeys(target_column(name)(wildcards)))

@@ -1,0 +1,67 @@
+"""Which images may hold which targets: by names and the grid of the fields, no image is opened."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ztfpsf.errors import InputError
+from ztfpsf.footprints import find_quadrants, is_on_grid, may_hold
+from ztfpsf.names import parse_quadrant
+from ztfpsf.sheet import ImageSheet
+from ztfpsf.target_sheet import NO_TARGETS, Target, TargetSheet, read_targets
+from ztfpsf.units import group_of
+
+from ztfpsf_workflow.inputs import find_beside
+
+
+def list_targets(config: Mapping[str, Any], base: Path) -> TargetSheet:
+    """The targets of the sheet that the configuration names. Raises InputError."""
+    return read_targets(find_beside(config["targets"], base)) if config["targets"] else NO_TARGETS
+
+
+def find_groups(sheet: ImageSheet, target: Target, filtercode: str) -> list[str]:
+    """Groups of the sheet that may hold a target. Raises InputError where there is none."""
+    there = sheet.images_by_group
+    on_grid = (
+        f"ztf_{field:06d}_{filtercode}_c{ccdid:02d}_o_q{qid}"
+        for field, ccdid, qid in find_quadrants(target.ra_deg, target.dec_deg)
+    )
+    beside = (
+        group
+        for group in there
+        if group.split("_")[2] == filtercode and not is_on_grid(int(group.split("_")[1]))
+    )
+    found = sorted(group for group in {*on_grid, *beside} if group in there)
+    if not found:
+        raise InputError(
+            f"{sheet.path}: no image in {filtercode} may hold the target '{target.name}' at RA "
+            f"{target.ra_deg:.5f}, Dec {target.dec_deg:.5f} deg; correct its position, or add the "
+            "images."
+        )
+    return found
+
+
+def find_targets(images: Iterable[str], targets: Iterable[Target]) -> dict[str, list[Target]]:
+    """Targets that each image may hold, wanted in its filter; images without one are left out."""
+    ordered = sorted(targets)
+    by_group: dict[str, list[Target]] = {}
+    found = {}
+    for image in images:
+        group = group_of(image)
+        if group not in by_group:
+            name = parse_quadrant(image)
+            by_group[group] = [
+                one
+                for one in ordered
+                if name.filtercode in one.filters
+                and may_hold(name.field, name.ccdid, name.qid, one.ra_deg, one.dec_deg)
+            ]
+        if by_group[group]:
+            found[image] = by_group[group]
+    return found
+
+
+def find_units(images: Iterable[str], units: Mapping[str, Sequence[str]]) -> list[str]:
+    """Units (names of their images by unit) that hold some of these images."""
+    wanted = set(images)
+    return [unit for unit, members in units.items() if not wanted.isdisjoint(members)]
