@@ -9,10 +9,12 @@ import numpy as np
 STARS_PER_TERM = 3  # lower the degree rather than fit noise
 
 
-def field_basis(x_px: np.ndarray, y_px: np.ndarray, nx: int, ny: int, degree: int) -> np.ndarray:
-    """Terms at positions of an image of nx x ny px.
+def field_basis(
+    x_px: np.ndarray, y_px: np.ndarray, nx: int | np.ndarray, ny: int | np.ndarray, degree: int
+) -> np.ndarray:
+    """Terms at positions of images of nx x ny px.
 
-    `x_px`, `y_px`: (n,). Returns shape (n, B).
+    `x_px`, `y_px`: (n,); `nx`, `ny`: of all, or (n,). Returns shape (n, B).
     """
     u = (2.0 * np.asarray(x_px, float) - (nx - 1)) / nx
     v = (2.0 * np.asarray(y_px, float) - (ny - 1)) / ny

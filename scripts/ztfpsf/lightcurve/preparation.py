@@ -1,0 +1,115 @@
+"""From a scene to arrays of the exposures that can be fitted, and why the others cannot."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ztfpsf.lightcurve.geometry import Geometry
+from ztfpsf.lightcurve.model import Exposures
+from ztfpsf.lightcurve.psfs import PsfStack
+from ztfpsf.lightcurve.scene import OK, Scene
+
+MAX_OFFSET_PX = 1.5  # stamps are around the nearest pixel; maps may differ a little
+CORE_RADIUS_PX = 3.0
+MIN_CORE_FRACTION = 0.5
+MAX_SKEW_PX = 0.5  # of the outermost point of the host
+
+Reasons = list[tuple[np.intp, str]]  # rows of a scene, and a sentence
+
+
+class Prepared(NamedTuple):
+    """Exposures of a scene; the n that can be fitted, in `rows` of the scene."""
+
+    exposures: Exposures  # NumPy, params still empty
+    rows: np.ndarray  # (n,)
+    position_px: np.ndarray  # (n, 2) expected place in the image
+    reference: np.ndarray  # (2, 2) Jacobian of the host's grid
+    status: list[str]  # of all
+
+
+def prepare(scene: Scene, geometry: Geometry, stack: PsfStack) -> Prepared:
+    """Nothing is raised: exposures that are not usable have their sentence."""
+    status = list(scene.status)
+    offset = scene.position_px - scene.corner_px - geometry.size_px // 2
+    for row, sentence in _find_reasons(scene, offset):
+        if status[row] == OK:
+            status[row] = sentence
+    n = len(scene.data)
+    pixels = geometry.pixel_index
+    data = np.asarray(scene.data, float).reshape(n, -1)[:, pixels]
+    constant = np.broadcast_to(scene.constant_adu2, scene.data.shape).reshape(n, -1)[:, pixels]
+    is_good = ~np.asarray(scene.is_masked, bool).reshape(n, -1)[:, pixels] & np.isfinite(data)
+    is_good &= np.isfinite(constant) & (constant > 0)
+    for row, sentence in _find_empty(geometry, offset, is_good):
+        if status[row] == OK:
+            status[row] = sentence
+    reference = _mean_axes(scene, status)
+    skew = scene.jacobian @ np.linalg.inv(reference) - np.eye(2)
+    reach = np.abs(skew).sum(axis=(1, 2)) * geometry.host_radius_px
+    for row in np.flatnonzero(reach > MAX_SKEW_PX):
+        if status[row] == OK:
+            status[row] = (
+                f"its axes move the edge of the host by {reach[row]:.1f} px against the mean "
+                f"exposure, and {MAX_SKEW_PX} are described."
+            )
+    rows = np.flatnonzero(np.array([text == OK for text in status]))
+    sky = np.asarray(scene.sky_adu, float)
+    exposures = Exposures(
+        np.where(is_good, data, 0.0)[rows],
+        is_good[rows],
+        np.where(is_good, constant, 1.0)[rows],
+        sky[rows],
+        np.asarray(scene.gain, float)[rows],
+        stack.model_error[rows],
+        np.asarray(scene.ratio, float)[rows],
+        (~np.asarray(scene.in_baseline, bool))[rows].astype(float),
+        offset[rows],
+        scene.jacobian[rows],
+        skew[rows],
+        np.asarray(scene.time_yr, float)[rows],
+        np.zeros((len(rows), 0)),
+    )
+    return Prepared(exposures, rows, scene.position_px[rows], reference, status)
+
+
+def _find_reasons(scene: Scene, offset: np.ndarray) -> Reasons:
+    """Rows whose numbers do not allow a fit, with sentences."""
+    numbers = {
+        "place": np.column_stack([scene.position_px, scene.position_error_px, scene.time_yr]),
+        "Jacobian": scene.jacobian.reshape(len(scene.data), -1),
+        "photometric ratio": np.column_stack([scene.ratio, scene.ratio_error]),
+        "sky or gain": np.column_stack([scene.sky_adu, scene.gain]),
+    }
+    reasons = [
+        (row, f"its {name} is not a number.")
+        for name, values in numbers.items()
+        for row in np.flatnonzero(~np.isfinite(values).all(axis=1))
+    ]
+    without = np.flatnonzero([psf is None for psf in scene.psfs])
+    reasons += [(row, "has no PSF.") for row in without]
+    with np.errstate(invalid="ignore"):
+        dark = np.flatnonzero(~((scene.ratio > 0) & (scene.gain > 0)))
+        far = np.flatnonzero(np.abs(offset).max(axis=1) > MAX_OFFSET_PX)
+    reasons += [(row, "its photometric ratio or gain is not positive.") for row in dark]
+    reasons += [
+        (row, f"its place is {np.abs(offset[row]).max():.0f} px from the middle of its stamp.")
+        for row in far
+    ]
+    return reasons
+
+
+def _find_empty(geometry: Geometry, offset: np.ndarray, is_good: np.ndarray) -> Reasons:
+    distance2 = ((geometry.pixels_px[None] - offset[:, None]) ** 2).sum(axis=-1)
+    is_core = distance2 <= CORE_RADIUS_PX**2
+    core, good = is_core.sum(axis=1), (is_core & is_good).sum(axis=1)
+    return [
+        (row, f"{good[row]} of the {core[row]} pixels around its place can be used.")
+        for row in np.flatnonzero(good < MIN_CORE_FRACTION * core)
+    ]
+
+
+def _mean_axes(scene: Scene, status: list[str]) -> np.ndarray:
+    usable = np.array([text == OK for text in status])
+    if not usable.any():
+        return np.eye(2)
+    return np.median(scene.jacobian[usable], axis=0)
