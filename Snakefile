@@ -43,6 +43,8 @@ include: "rules/report.smk"
 
 wildcard_constraints:
     unit=UNIT_PATTERN,
+    group=GROUP_PATTERN,
+    target=TARGET_PATTERN,
     model=r"\w+",
     optimiser=r"\w+",
     exposure=EXPOSURE_PATTERN,

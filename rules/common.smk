@@ -2,7 +2,7 @@
 # How they are found is in scripts/ztfpsf_workflow.
 #
 # REQUIRED INPUTS: config, config/schema.yaml, the image sheet, the frame sheet, the target sheet
-# OUTPUTS: SHEET, FRAMES, SIMULATED, TARGETS, FITS and the functions that the rules call
+# OUTPUTS: SHEET, FRAMES, SIMULATED, SERIES, TARGETS, FITS and the functions that the rules call
 import os
 import sys
 from functools import cache
@@ -17,7 +17,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 from ztfpsf.names import EXPOSURE_PATTERN
-from ztfpsf.units import UNIT_PATTERN
+from ztfpsf.target_sheet import TARGET_PATTERN
+from ztfpsf.units import GROUP_PATTERN, UNIT_PATTERN
 from ztfpsf_workflow import inputs, targets
 from ztfpsf_workflow.code import hash_code
 from ztfpsf_workflow.configuration import read_configuration
@@ -29,6 +30,7 @@ with one_sentence():
     FITS = config["compare_fits"]["fits"]
     SIMULATED = inputs.list_simulated(config["simulate_raw"])
     FRAMES = inputs.list_frames(config, SIMULATED["raw"], BASE)
+    SERIES = inputs.list_series(config["simulate_epochs"])
     SHEET = inputs.list_images(config, FRAMES, BASE)
     TARGETS = targets.list_targets(config, BASE)
 

@@ -1,7 +1,11 @@
 # Light curves of the targets of the target sheet; name a target.
 #
 # REQUIRED INPUTS: images, masks and variances that may hold a target, of the unit
+#   results/cut_stamps/, fit_psf/, measure_photometry/ and validate_psf/ of the first fit
 # OUTPUTS: results/cut_targets/{unit}_targets.fits
+#   results/match_stars/{group}_exposures.parquet, {group}_stars.parquet, {group}_measurements.parquet
+#   results/fit_maps/{group}_maps.parquet
+#   results/solve_ratios/{group}_ratios.parquet, {group}_stars.parquet
 
 
 # A unit is cut again when one of its own targets is new: params name no other one.
@@ -29,3 +33,57 @@ rule cut_targets:
         code=code_hash("cut_targets.py"),
     script:
         "../scripts/cut_targets.py"
+
+
+# Of one field, filter and quadrant, in all exposures: what the stars say of them.
+rule match_stars:
+    input:
+        stamps=of_group(rules.cut_stamps.output.stamps),
+        fits=of_group(rules.fit_psf.output.images),
+        verdicts=of_group(rules.validate_psf.output.images),
+        photometry=of_group(rules.measure_photometry.output.photometry),
+    output:
+        exposures="results/match_stars/{group}_exposures.parquet",
+        stars="results/match_stars/{group}_stars.parquet",
+        measurements="results/match_stars/{group}_measurements.parquet",
+    log:
+        "logs/match_stars/{group}.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        images=lambda wildcards: SHEET.images_by_group[wildcards.group],
+        settings=settings("collect_survey", "dataset"),
+        code=code_hash("match_stars.py"),
+    script:
+        "../scripts/match_stars.py"
+
+
+rule fit_maps:
+    input:
+        **rules.match_stars.output,
+    output:
+        maps="results/fit_maps/{group}_maps.parquet",
+    log:
+        "logs/fit_maps/{group}.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        code=code_hash("fit_maps.py"),
+    script:
+        "../scripts/fit_maps.py"
+
+
+rule solve_ratios:
+    input:
+        **rules.match_stars.output,
+    output:
+        ratios="results/solve_ratios/{group}_ratios.parquet",
+        stars="results/solve_ratios/{group}_stars.parquet",
+    log:
+        "logs/solve_ratios/{group}.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        code=code_hash("solve_ratios.py"),
+    script:
+        "../scripts/solve_ratios.py"

@@ -1,7 +1,8 @@
-# A night of raw frames in ZTF's format, with the truth about it.
+# A night of raw frames, and a series of science images, in ZTF's format with the truth about them.
 #
 # REQUIRED INPUTS: none
 # OUTPUTS: results/simulate_raw/{raw,sci,truth}/, catalogue.parquet, frames.csv
+#          results/simulate_epochs/*_{sciimg,mskimg}.fits, truth.parquet, stars.parquet
 
 
 rule simulate_raw:
@@ -26,3 +27,21 @@ rule simulate_raw:
         code=code_hash("simulate_raw.py"),
     script:
         "../scripts/simulate_raw.py"
+
+
+rule simulate_epochs:
+    "exposures of a supernova, for --configfile config/lightcurve.yaml"
+    output:
+        sciimg=[files.sciimg for files in SERIES],
+        mskimg=[files.mskimg for files in SERIES],
+        truth="results/simulate_epochs/truth.parquet",
+        stars="results/simulate_epochs/stars.parquet",
+    log:
+        "logs/simulate_epochs/epochs.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        settings=settings("simulate_epochs"),
+        code=code_hash("simulate_epochs.py"),
+    script:
+        "../scripts/simulate_epochs.py"

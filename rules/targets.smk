@@ -23,3 +23,16 @@ def target_column(name):
 def target_files_of(name):
     """Input function: as files_of, of the images that may hold targets."""
     return lambda wildcards: obtainable(dict.fromkeys(target_column(name)(wildcards)))
+
+
+def of_group(product):
+    """Input function: one product of the first fit of all units with an image of the group."""
+
+    def find(wildcards):
+        with one_sentence():
+            images = targets.find_group(SHEET, wildcards.group)
+        return expand(
+            product, **FITS[0], unit=targets.find_units(images, images_by_unit())
+        )
+
+    return find

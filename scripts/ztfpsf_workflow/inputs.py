@@ -9,10 +9,12 @@ from ztfpsf.errors import InputError
 from ztfpsf.frame_sheet import NO_FRAMES, FrameSheet, read_frames, sort_frames
 from ztfpsf.names import QuadrantName
 from ztfpsf.sheet import NO_IMAGES, ImageFiles, ImageSheet, add_images, read_sheet
+from ztfpsf.simulation.epoch_settings import EpochSettings, list_epochs
 from ztfpsf.simulation.plan import list_files
 from ztfpsf.simulation.settings import NightSettings, make_settings
 
 SIMULATED = "simulate_raw"  # value of the config key frames
+SERIES = "simulate_epochs"  # value of the config keys images and targets
 _PATTERN = re.compile(r"\{.*\}|<.*>")
 
 
@@ -51,7 +53,9 @@ def list_images(config: Mapping[str, Any], frames: FrameSheet, base: Path) -> Im
     Raises InputError for a bad sheet, or when there is none.
     """
     sheet = NO_IMAGES
-    if config["images"]:
+    if config["images"] == SERIES:
+        sheet = add_images(sheet, list_series(config["simulate_epochs"]), "config key 'images'")
+    elif config["images"]:
         sheet = read_sheet(find_beside(config["images"], base), config["data_root"] or "")
     elif not config["frames"]:
         raise InputError(
@@ -60,6 +64,20 @@ def list_images(config: Mapping[str, Any], frames: FrameSheet, base: Path) -> Im
         )
     made = [_calibrated_files(image) for image in frames.images()]
     return add_images(sheet, made, frames.path) if made else sheet
+
+
+def list_series(block: Mapping[str, Any]) -> list[ImageFiles]:
+    """Images of the simulated series of exposures. Raises InputError."""
+    stems = (f"results/{SERIES}/{name}" for name in list_epochs(make_series(block)))
+    return [
+        ImageFiles(Path(stem).name, sciimg=f"{stem}_sciimg.fits", mskimg=f"{stem}_mskimg.fits")
+        for stem in stems
+    ]
+
+
+def make_series(block: Mapping[str, Any]) -> EpochSettings:
+    """The simulated series of exposures. Raises InputError."""
+    return make_settings(EpochSettings, block, f"config: {SERIES}")
 
 
 def _calibrated_files(image: QuadrantName) -> ImageFiles:

@@ -8,15 +8,28 @@ from ztfpsf.errors import InputError
 from ztfpsf.footprints import find_quadrants, is_on_grid, may_hold
 from ztfpsf.names import parse_quadrant
 from ztfpsf.sheet import ImageSheet
+from ztfpsf.simulation.epoch_settings import make_target
 from ztfpsf.target_sheet import NO_TARGETS, Target, TargetSheet, read_targets
 from ztfpsf.units import group_of
 
-from ztfpsf_workflow.inputs import find_beside
+from ztfpsf_workflow.inputs import SERIES, find_beside, make_series
 
 
 def list_targets(config: Mapping[str, Any], base: Path) -> TargetSheet:
     """The targets of the sheet that the configuration names. Raises InputError."""
+    if config["targets"] == SERIES:
+        target = make_target(make_series(config["simulate_epochs"]))
+        return TargetSheet(NO_TARGETS.path, {target.name: target}, {})
     return read_targets(find_beside(config["targets"], base)) if config["targets"] else NO_TARGETS
+
+
+def find_group(sheet: ImageSheet, group: str) -> Sequence[str]:
+    """Images of a group. Raises InputError where the sheet has none."""
+    if group not in sheet.images_by_group:
+        raise InputError(
+            f"{sheet.path}: no image of the group '{group}' in this image sheet; correct the name."
+        )
+    return sheet.images_by_group[group]
 
 
 def find_groups(sheet: ImageSheet, target: Target, filtercode: str) -> list[str]:

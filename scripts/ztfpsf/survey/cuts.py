@@ -25,7 +25,7 @@ class Cuts:
 
 
 class Cut(NamedTuple):
-    """Measurements that are kept; how many were left out, by the first reason that holds."""
+    """Measurements that are kept, by their index; how many not, by the first reason that holds."""
 
     table: pd.DataFrame
     counts: dict[str, int]
@@ -72,7 +72,8 @@ def cut_image(table: pd.DataFrame, verdict: str, rejected_bits: int, cuts: Cuts)
                 "y_px": kept["y_px"].to_numpy(),
                 "mag": -2.5 * np.log10(flux[left]),
                 "mag_error": MAG_PER_LN / snr[left],
-            }
+            },
+            index=kept.index,
         ),
         {"n_measured": len(table), "n_kept": int(left.sum()), **counts},
     )

@@ -55,10 +55,17 @@ class Ratios(NamedTuple):
         self, exposure: np.ndarray, u: np.ndarray, v: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ratio and its error, mag, at u, v (-1 .. 1 over the quadrant); all arguments (n,)."""
-        basis = np.stack([np.ones(np.shape(u)), *make_basis(u, v, 2)], axis=-1)
-        value = np.sum(basis * self.coefficients[exposure], axis=-1)
-        variance = np.einsum("nk,nkl,nl->n", basis, self.covariance[exposure], basis)
-        return value, np.sqrt(np.maximum(variance, 0.0))
+        return evaluate(self.coefficients[exposure], self.covariance[exposure], u, v)
+
+
+def evaluate(
+    coefficients: np.ndarray, covariance: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ratios and errors, mag, at u, v (n,) of coefficients (n, 6) and covariances (n, 6, 6)."""
+    basis = np.stack([np.ones(np.shape(u)), *make_basis(u, v, 2)], axis=-1)
+    value = np.sum(basis * coefficients, axis=-1)
+    variance = np.einsum("nk,nkl,nl->n", basis, covariance, basis)
+    return value, np.sqrt(np.maximum(variance, 0.0))
 
 
 def scale(
@@ -88,6 +95,21 @@ def solve_ratios(
         problem = Problem([block], layout, none, none, none.astype(bool), executor)
         fit = fit_survey(problem, robust or Robust())
     return _report(fit, block)
+
+
+def make_no_ratios(n_exposures: int, status: str) -> Ratios:
+    """Of exposures that nothing is known of; `status` says why."""
+    unknown, none = np.full((n_exposures, 6), np.nan), np.zeros(n_exposures, int)
+    no = np.zeros(0)
+    return Ratios(
+        unknown,
+        np.full((n_exposures, 6, 6), np.nan),
+        none.astype(float),
+        none,
+        none,
+        [status] * n_exposures,
+        no.astype(np.int64), no, no, no, no.astype(int), no,
+    )  # fmt: skip
 
 
 def _make_block(measured: Measurements, shape: tuple[int, int]) -> Block:
