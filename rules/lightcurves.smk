@@ -6,6 +6,7 @@
 #   results/match_stars/{group}_exposures.parquet, {group}_stars.parquet, {group}_measurements.parquet
 #   results/fit_maps/{group}_maps.parquet
 #   results/solve_ratios/{group}_ratios.parquet, {group}_stars.parquet
+#   results/extract_lightcurve/{target}_{filtercode}_*
 
 
 # A unit is cut again when one of its own targets is new: params name no other one.
@@ -42,6 +43,9 @@ rule match_stars:
         fits=of_group(rules.fit_psf.output.images),
         verdicts=of_group(rules.validate_psf.output.images),
         photometry=of_group(rules.measure_photometry.output.photometry),
+        reference=obtainable(
+            filter(None, [config["collect_survey"]["reference"]["path"]])
+        ),
     output:
         exposures="results/match_stars/{group}_exposures.parquet",
         stars="results/match_stars/{group}_stars.parquet",
@@ -87,3 +91,35 @@ rule solve_ratios:
         code=code_hash("solve_ratios.py"),
     script:
         "../scripts/solve_ratios.py"
+
+
+rule extract_lightcurve:
+    input:
+        exposures=of_groups(rules.match_stars.output.exposures),
+        maps=of_groups(rules.fit_maps.output.maps),
+        ratios=of_groups(rules.solve_ratios.output.ratios),
+        stars=of_groups(rules.solve_ratios.output.stars),
+        targets=of_target(rules.cut_targets.output.targets),
+        stamps=of_target(rules.cut_stamps.output.stamps),
+        psf=of_target(rules.fit_psf.output.psf),
+    output:
+        lightcurve="results/extract_lightcurve/{target}_{filtercode}_lightcurve.parquet",
+        covariance="results/extract_lightcurve/{target}_{filtercode}_covariance.fits",
+        host="results/extract_lightcurve/{target}_{filtercode}_host.fits",
+        stars="results/extract_lightcurve/{target}_{filtercode}_stars.parquet",
+        star_curves="results/extract_lightcurve/{target}_{filtercode}_starcurves.parquet",
+        record="results/extract_lightcurve/{target}_{filtercode}_record.json",
+    log:
+        "logs/extract_lightcurve/{target}_{filtercode}.log",
+    conda:
+        "../envs/cuda12.yaml" if config["device"] == "gpu" else "../envs/cpu.yaml"
+    threads: 2
+    params:
+        target=target_of,
+        match_arcsec=config["collect_survey"]["match_arcsec"],
+        verdicts=config["collect_survey"]["verdicts"],
+        settings=settings("extract_lightcurve"),
+        device=untracked(config["device"]),
+        code=code_hash("extract_lightcurve.py"),
+    script:
+        "../scripts/extract_lightcurve.py"

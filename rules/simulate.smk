@@ -2,7 +2,7 @@
 #
 # REQUIRED INPUTS: none
 # OUTPUTS: results/simulate_raw/{raw,sci,truth}/, catalogue.parquet, frames.csv
-#          results/simulate_epochs/*_{sciimg,mskimg}.fits, truth.parquet, stars.parquet
+#          results/simulate_epochs/*_{sciimg,mskimg}.fits, truth.parquet, catalogue.parquet
 
 
 rule simulate_raw:
@@ -35,7 +35,7 @@ rule simulate_epochs:
         sciimg=[files.sciimg for files in SERIES],
         mskimg=[files.mskimg for files in SERIES],
         truth="results/simulate_epochs/truth.parquet",
-        stars="results/simulate_epochs/stars.parquet",
+        catalogue="results/simulate_epochs/catalogue.parquet",
     log:
         "logs/simulate_epochs/epochs.log",
     conda:

@@ -36,3 +36,38 @@ def of_group(product):
         )
 
     return find
+
+
+def target_of(wildcards):
+    """Params function: the target of a light curve."""
+    with one_sentence():
+        target = TARGETS.find(wildcards.target, wildcards.filtercode)
+    named = target._asdict()
+    return {key: value for key, value in named.items() if key != "filters"}
+
+
+@cache
+def groups_of_target(target, filtercode):
+    """Groups that may hold a target."""
+    with one_sentence():
+        return targets.find_groups(SHEET, TARGETS.find(target, filtercode), filtercode)
+
+
+def of_groups(product):
+    """Input function: one product of all groups that may hold a target."""
+    return lambda wildcards: expand(
+        product, group=groups_of_target(wildcards.target, wildcards.filtercode)
+    )
+
+
+def of_target(product):
+    """Input function: one product of the first fit of all units with an image that may hold it."""
+
+    def find(wildcards):
+        groups = groups_of_target(wildcards.target, wildcards.filtercode)
+        images = [image for group in groups for image in SHEET.images_by_group[group]]
+        return expand(
+            product, **FITS[0], unit=targets.find_units(images, images_by_unit())
+        )
+
+    return find

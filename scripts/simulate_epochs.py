@@ -19,7 +19,7 @@ def simulate_epochs(
     paths_to_sciimg: Sequence[str],
     paths_to_mskimg: Sequence[str],
     path_to_truth: str,
-    path_to_stars: str,
+    path_to_catalogue: str,
     settings: Mapping[str, Any],
 ) -> None:
     """Draw and write all exposures, and last what is true of them and of the stars.
@@ -34,7 +34,7 @@ def simulate_epochs(
         write_epoch(epoch, *paths, provenance)
         truth.append(epoch.truth)
         logger.info("%d/%d %s", number + 1, len(paths_to_sciimg), epoch.name)
-    write_table(make_sky(series), path_to_stars, provenance)
+    write_table(make_sky(series), path_to_catalogue, provenance)
     write_table(pd.DataFrame(truth), path_to_truth, provenance)
 
 
@@ -44,6 +44,6 @@ if __name__ == "__main__":
             paths_to_sciimg=snakemake.output.sciimg,
             paths_to_mskimg=snakemake.output.mskimg,
             path_to_truth=snakemake.output.truth,
-            path_to_stars=snakemake.output.stars,
+            path_to_catalogue=snakemake.output.catalogue,
             settings=snakemake.params.settings,
         )

@@ -66,12 +66,12 @@ class GroupMaps(NamedTuple):
     refraction: Refraction
 
 
-class Place(NamedTuple):
-    """Where a map puts a position."""
+class Places(NamedTuple):
+    """Where the maps of E exposures put an object; NaN without a map."""
 
-    position_px: np.ndarray  # (2,)
-    error_px: float  # of each axis
-    jacobian: np.ndarray  # (2, 2) d(x, y) / d(east, north), px/arcsec
+    position_px: np.ndarray  # (E, 2)
+    error_px: np.ndarray  # (E,) of each axis
+    jacobian: np.ndarray  # (E, 2, 2) d(x, y) / d(east, north), px/arcsec
 
 
 def to_zenith(airmass: np.ndarray, parallactic_deg: np.ndarray) -> np.ndarray:
@@ -150,21 +150,29 @@ def make_design(plane: np.ndarray) -> np.ndarray:
     return np.stack([plane[:, 0] ** i * plane[:, 1] ** j for i, j in POWERS], axis=1)
 
 
-def locate(found: Map, plane: np.ndarray, scale_arcsec: float) -> Place:
-    """Where a map puts a position (2,), arcsec of the tangent plane."""
-    east, north = plane / scale_arcsec
-    basis = make_design(np.array([[east, north]]))[0]
-    slopes = np.array(
+def locate(found: GroupMaps, plane: np.ndarray) -> Places:
+    """Where the maps put an object that is at `plane` (E, 2), arcsec, in the E exposures."""
+    maps = found.maps
+    coefficients = np.array([one.coefficients for one in maps])
+    covariance = np.array([one.covariance for one in maps])
+    scaled = plane / found.scale_arcsec
+    east, north = scaled.T
+    basis = make_design(scaled)
+    zero = np.zeros(len(scaled))
+    slopes = np.stack(
         [
-            (i * east ** max(i - 1, 0) * north**j, j * east**i * north ** max(j - 1, 0))
-            for i, j in POWERS
-        ]
+            np.stack([i * east ** (i - 1) * north**j if i else zero for i, j in POWERS], axis=1),
+            np.stack([j * east**i * north ** (j - 1) if j else zero for i, j in POWERS], axis=1),
+        ],
+        axis=-1,
     )
-    variance = np.einsum("k,akl,l->a", basis, found.covariance, basis)
-    return Place(
-        found.coefficients @ basis,
-        float(np.sqrt(max(variance.mean(), 0.0))),
-        found.coefficients @ slopes / scale_arcsec,
+    variance = np.einsum("ek,eakl,el->ea", basis, covariance, basis).mean(axis=1)
+    position = np.einsum("eak,ek->ea", coefficients, basis)
+    position[[one.degree == 0 for one in maps]] = np.nan
+    return Places(
+        position,
+        np.sqrt(np.maximum(variance, 0.0)),
+        np.einsum("eak,ekb->eab", coefficients, slopes) / found.scale_arcsec,
     )
 
 

@@ -75,10 +75,12 @@ def make_ratios_table(exposures: pd.DataFrame, ratios: Ratios) -> pd.DataFrame:
     )
 
 
-def find_ratio(row: pd.Series, x_px: float, y_px: float) -> tuple[float, float]:
-    """Ratio and its error (mag) at a place, of a row of make_ratios_table."""
-    coefficients = np.array(row["coefficients"], float)[None]
-    covariance = np.array(row["covariance"], float).reshape(1, N_COEFFICIENTS, N_COEFFICIENTS)
-    u, v = scale(np.array([x_px]), np.array([y_px]), (row["ny"], row["nx"]))
-    value, error = evaluate(coefficients, covariance, u, v)
-    return float(value[0]), float(error[0])
+def find_ratios(table: pd.DataFrame, position_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ratios and their errors (mag) at places (E, 2), of a table of make_ratios_table."""
+    n, k = len(table), N_COEFFICIENTS
+    coefficients = np.array([*table["coefficients"]], float).reshape(n, k)
+    covariance = np.array([*table["covariance"]], float).reshape(n, k, k)
+    shape = table["ny"].to_numpy(float), table["nx"].to_numpy(float)
+    x_px, y_px = position_px.T
+    u, v = scale(x_px, y_px, shape)
+    return evaluate(coefficients, covariance, u, v)

@@ -54,6 +54,7 @@ class EpochSettings:
     read_noise_electron: float = 9.5
     saturation_adu: float = 55000.0
     zeropoint_mag: float = 26.2
+    colour_term: float = 0.02
     exptime_s: float = 30.0
 
     def __post_init__(self) -> None:

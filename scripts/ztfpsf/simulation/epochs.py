@@ -12,6 +12,7 @@ import galsim
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from ztfpsf.io import write_fits
 from ztfpsf.names import QuadrantName
@@ -25,6 +26,7 @@ from ztfpsf.simulation.wcs import quadrant_wcs_header
 SEPARATION_PX = 25.0
 # Wings of a Moffat fall as r^-5.8: below a hundredth of the noise of any star here.
 STAMP_PX = 64
+MEAN_COLOUR_MAG, COLOUR_SCATTER_MAG = 0.8, 0.3
 RISE, FALL = 0.25, 0.5  # of the time with light
 
 
@@ -39,7 +41,7 @@ class Epoch(NamedTuple):
 
 
 def make_sky(settings: EpochSettings) -> pd.DataFrame:
-    """The stars: offset_x_px, offset_y_px from the target, mag."""
+    """The stars: offset_x_px, offset_y_px from the target; ra, dec (deg), mag, colour_mag."""
     random = generator(settings.seed, "stars")
     margin = 2 * settings.dither_px
     n, size = settings.n_stars, settings.size_px
@@ -48,7 +50,11 @@ def make_sky(settings: EpochSettings) -> pd.DataFrame:
     alone = np.hypot(*place.T) > SEPARATION_PX
     limits = settings.brightest_mag, settings.faintest_mag
     mag = catalogue.magnitudes(random, n, *limits, slope=0.2)
-    table = pd.DataFrame({"offset_x_px": place[:, 0], "offset_y_px": place[:, 1], "mag": mag})
+    wcs = WCS(_make_wcs(settings, np.zeros(2)))
+    ra, dec = wcs.all_pix2world(*(place + (size - 1) / 2).T, 0)
+    columns = {"offset_x_px": place[:, 0], "offset_y_px": place[:, 1], "ra": ra, "dec": dec}
+    colour = random.normal(MEAN_COLOUR_MAG, COLOUR_SCATTER_MAG, n)
+    table = pd.DataFrame({**columns, "mag": mag, "colour_mag": colour})
     return table[alone].reset_index(drop=True)
 
 
@@ -74,7 +80,9 @@ def simulate_epoch(settings: EpochSettings, number: int) -> Epoch:
     middle = (size - 1) / 2 + dither
     header = _make_wcs(settings, dither)
     place = middle + stars[["offset_x_px", "offset_y_px"]].to_numpy()
-    flux = catalogue.flux_adu(stars["mag"].to_numpy(), settings.zeropoint_mag)
+    redder = stars["colour_mag"].to_numpy() - MEAN_COLOUR_MAG
+    seen = stars["mag"].to_numpy() - settings.colour_term * redder
+    flux = catalogue.flux_adu(seen, settings.zeropoint_mag)
     psf = galsim.Moffat(beta=settings.moffat_alpha, fwhm=fwhm)
 
     def dim(position: np.ndarray) -> np.ndarray:
@@ -94,7 +102,7 @@ def simulate_epoch(settings: EpochSettings, number: int) -> Epoch:
         settings.gain,
         settings.read_noise_electron,
         settings.saturation_adu,
-        settings.zeropoint_mag,
+        settings.zeropoint_mag - cloud,
         fwhm,
         settings.sky_adu,
     )

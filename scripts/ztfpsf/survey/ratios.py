@@ -20,6 +20,7 @@ from ztfpsf.survey.terms import Layout, Terms, make_basis
 from ztfpsf.survey.weights import unpack
 
 MIN_STARS = 5
+Size = int | np.ndarray
 
 
 class Measurements(NamedTuple):
@@ -69,9 +70,9 @@ def evaluate(
 
 
 def scale(
-    x_px: np.ndarray, y_px: np.ndarray, shape: tuple[int, int] = SHAPE
+    x_px: np.ndarray, y_px: np.ndarray, shape: tuple[Size, Size] = SHAPE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels as u, v: -1 .. 1 over an image of `shape` (ny, nx)."""
+    """Pixels as u, v: -1 .. 1 over an image of `shape` (ny, nx), or of many (n,)."""
     ny, nx = shape
     return (2.0 * x_px + 1.0) / nx - 1.0, (2.0 * y_px + 1.0) / ny - 1.0
 

@@ -1,6 +1,6 @@
 """The file of the PSFs of a unit's images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,24 +96,40 @@ def load_psf(path: str | Path, image: str | None = None) -> Psf:
     `image` may be left out when the file holds one. Raises InputError when the file is missing,
     damaged or of another format, or when the image is not in it.
     """
-    with open_product(path, RULE, ["PRIMARY", "PSF"]) as hdus, damage_named(path, make_again(RULE)):
-        table, header = hdus["PSF"].data, hdus["PSF"].header
-        model_name, names = header["MODEL"], [str(name) for name in table["image"]]
+    table, header = _read_table(path)
+    names = [str(name) for name in table["image"]]
     if image is None and len(names) == 1:
         image = names[0]
     if image not in names:
         raise InputError(
             f"{path}: choose the image, one of {', '.join(names) or 'none (all its fits failed)'}."
         )
-    row = table[names.index(image)]
-    model, grid = get_model(model_name), None
+    return _make_psf(table[names.index(image)], header)
+
+
+def load_psfs(path: str | Path, images: Collection[str]) -> dict[str, Psf]:
+    """The PSFs of those of some images that a file of the rule fit_psf holds, by image.
+
+    Raises InputError when the file is missing, damaged or of another format.
+    """
+    table, header = _read_table(path)
+    return {str(row["image"]): _make_psf(row, header) for row in table if row["image"] in images}
+
+
+def _read_table(path: str | Path) -> tuple[Any, fits.Header]:
+    with open_product(path, RULE, ["PRIMARY", "PSF"]) as hdus, damage_named(path, make_again(RULE)):
+        return hdus["PSF"].data, hdus["PSF"].header
+
+
+def _make_psf(row: Any, header: fits.Header) -> Psf:
+    model, grid = get_model(header["MODEL"]), None
     if "FLUXTERM" in header:
         geometry = ResidualGrid(float(row["grid_spacing"]), float(row["grid_radius"]))
         model = replace(model, grid=geometry)
         grid = _read_grid(row, tuple(header["FLUXTERM"].split()), geometry)
     coefficients = np.array(row["coefficients"], float).reshape(model.n_params, -1)
     return Psf(
-        image,
+        str(row["image"]),
         model,
         coefficients,
         np.array(row["covariance"], float).reshape(coefficients.size, coefficients.size),

@@ -1,0 +1,73 @@
+"""From the common scale of a light curve to magnitudes: zero point and colour term.
+
+    mag = zero_point + colour_term (colour - mean colour) - 2.5 log10(flux / ADU)
+
+from stars of a reference catalogue, measured by the same estimator as the target; or, where these
+are fewer than MIN_STARS, the mean of the headers' MAGZP, and no colour term.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ztfpsf.robust import clipped_mean, fit_clipped
+
+MIN_STARS = 5
+MICROJANSKY_MAG = 23.9  # AB magnitude of 1 microjansky
+# Beyond this significance a colour term counts.
+COLOUR_SIGMA = 3.0
+
+
+class ZeroPoint(NamedTuple):
+    """How fluxes become magnitudes."""
+
+    zero_point_mag: float
+    error_mag: float
+    colour_term: float  # 0 where it is not significant
+    colour_term_error: float  # NaN: not fitted
+    mean_colour_mag: float
+    n_stars: int
+    rms_mag: float  # of the stars around it
+    source: str  # "catalogue" or "header"
+
+
+def find_zero_point(stars: pd.DataFrame, exposures: pd.DataFrame) -> ZeroPoint:
+    """By the stars (mean_flux_adu and error, colour_mag, reference_mag and error), or the headers.
+
+    `exposures`: magzp_mag, ratio_mag. NaN where neither tells.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        instrumental = -2.5 * np.log10(stars["mean_flux_adu"].to_numpy(float))
+        own = 1.0857 * (stars["mean_flux_error_adu"] / stars["mean_flux_adu"]).to_numpy(float)
+    values = stars["reference_mag"].to_numpy(float) - instrumental
+    error = np.hypot(np.nan_to_num(stars["reference_error_mag"].to_numpy(float)), own)
+    if np.count_nonzero(np.isfinite(values) & np.isfinite(error) & (error > 0)) < MIN_STARS:
+        magzp = (exposures["magzp_mag"] + exposures["ratio_mag"]).to_numpy(float)
+        found = clipped_mean(magzp, np.where(np.isfinite(magzp), 0.01, np.nan))
+        return ZeroPoint(
+            found.value, found.error, 0.0, np.nan, np.nan, found.n, found.rms, "header"
+        )
+    colour = stars["colour_mag"].to_numpy(float)
+    mean = float(np.nanmedian(colour)) if np.isfinite(colour).any() else np.nan
+    design = np.stack([np.ones(len(values)), colour - mean], axis=1)
+    fit = fit_clipped(design, values, error, MIN_STARS)
+    if np.isfinite(fit.coefficients).all() and abs(fit.sigmas[1]) > COLOUR_SIGMA:
+        return ZeroPoint(
+            *_first(fit.coefficients, fit.errors), float(fit.coefficients[1]), float(fit.errors[1]),
+            mean, int(fit.kept.sum()), fit.rms, "catalogue",
+        )  # fmt: skip
+    flat = fit_clipped(np.ones((len(values), 1)), values, error, MIN_STARS)
+    return ZeroPoint(
+        *_first(flat.coefficients, flat.errors), 0.0,
+        float(fit.errors[1]), mean, int(flat.kept.sum()), flat.rms, "catalogue",
+    )  # fmt: skip
+
+
+def _first(coefficients: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    return float(coefficients[0]), float(errors[0])
+
+
+def to_microjansky(flux_adu: np.ndarray, zero_point: ZeroPoint) -> np.ndarray:
+    """Fluxes in microjansky, without the colour term."""
+    return flux_adu * 10.0 ** (0.4 * (MICROJANSKY_MAG - zero_point.zero_point_mag))
