@@ -19,8 +19,23 @@ from ztfpsf.lightcurve.model import Drawn, Exposures, Parameters
 from ztfpsf.noise import model_variance
 
 FLUX, BACKGROUND = 0, 1  # columns of L
-CLIP_SIGMA = 5.0
-CLIP_FRACTION = 0.05  # of the light above the sky, which a PSF may be wrong by
+CLIP_FRACTION = 0.3  # that a PSF may be wrong by
+
+
+class Clipping(NamedTuple):
+    """Which pixels are left out: beyond `sigma` and CLIP_FRACTION of the light above the sky.
+
+    Of their squares only those above `worst` times the largest of the exposure: what the worst
+    pixel draws the model to makes others look bad.
+    """
+
+    sigma: float
+    worst: float
+
+
+NO_CLIPPING = Clipping(float("inf"), 0.0)
+FIRST_CLIPPING = Clipping(5.0, 0.25)
+LAST_CLIPPING = Clipping(5.0, 0.0)
 
 
 class Columns(NamedTuple):
@@ -50,21 +65,26 @@ def make_columns(
     exposures: Exposures,
     parameters: Parameters,
     steering_flux: Array,
-    clip_sigma: Array,
+    clipping: Clipping,
 ) -> Columns:
     """`steering_flux`: (E,) with which the derivatives by motion are made, see fit.steer.
 
-    Pixels further off than `clip_sigma` and CLIP_FRACTION are left out.
+    Pixels that are too far off are left out, see Clipping.
     """
     psf = drawn.psf
     host_light = (drawn.host @ parameters.host_adu.astype(jnp.float32)).astype(psf.dtype)
     shift = jnp.einsum("ein,eij->ejn", drawn.slopes, exposures.jacobian)
     shift = shift * steering_flux[:, None, None]
     motion = jnp.concatenate([shift, shift * exposures.time_yr[:, None, None]], axis=1)
-    above = (parameters.flux_adu * exposures.is_on)[:, None] * psf + host_light
+    flux = (parameters.flux_adu * exposures.is_on)[:, None]
+    above = flux * psf + host_light
     residual = exposures.data - above - parameters.background_adu[:, None]
-    limit = clip_sigma**2 * find_variance(exposures, above) + (CLIP_FRACTION * above) ** 2
-    is_good = exposures.is_good & (residual**2 <= limit)
+    moved2 = jnp.sum(drawn.slopes**2, axis=1) * (flux * exposures.offset_error_px[:, None]) ** 2
+    variance = find_variance(exposures, above) + moved2
+    limit = clipping.sigma**2 * variance + (CLIP_FRACTION * above) ** 2
+    excess = jnp.where(exposures.is_good, residual**2 / limit, 0.0)
+    worst = clipping.worst * jnp.max(excess, axis=1, keepdims=True)
+    is_good = exposures.is_good & (excess <= jnp.maximum(worst, 1.0))
     weight = jnp.where(is_good, 1.0 / find_variance(exposures, host_light), 0.0)
     residual = jnp.where(is_good, residual, 0.0)
     return Columns(psf, drawn.host, motion, host_light, above, residual, weight, is_good)
@@ -124,10 +144,10 @@ def evaluate(
     parameters: Parameters,
     steering_flux: Array,
     is_free: Array,
-    clip_sigma: Array,
+    clipping: Clipping,
 ) -> tuple[Local, Array, Array]:
     """Of the exposures: their own equations, their share of b, and the good pixels."""
-    columns = make_columns(drawn, exposures, parameters, steering_flux, clip_sigma)
+    columns = make_columns(drawn, exposures, parameters, steering_flux, clipping)
     local = eliminate(columns, exposures.is_on, is_free)
     return local, share(columns, local, is_free), columns.is_good
 
@@ -139,10 +159,10 @@ def evaluate_normal(
     parameters: Parameters,
     steering_flux: Array,
     is_free: Array,
-    clip_sigma: Array,
+    clipping: Clipping,
 ) -> Array:
     """Their share of S."""
-    columns = make_columns(drawn, exposures, parameters, steering_flux, clip_sigma)
+    columns = make_columns(drawn, exposures, parameters, steering_flux, clipping)
     local = eliminate(columns, exposures.is_on, is_free)
     motion = columns.motion * is_free[:, None]
     return multiply(columns.host, motion, columns.weight, local.coupling, local.inverse)

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ztfpsf.lightcurve.equations import CLIP_SIGMA, FLUX, Local, evaluate, evaluate_normal
+from ztfpsf.lightcurve.equations import (
+    FIRST_CLIPPING,
+    FLUX,
+    LAST_CLIPPING,
+    NO_CLIPPING,
+    Clipping,
+    Local,
+    evaluate,
+    evaluate_normal,
+)
 from ztfpsf.lightcurve.errors import make_light_curve, make_nothing
 from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.host import Solution, solve_shared
@@ -24,7 +33,6 @@ from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 CHUNK = 32  # exposures whose host columns are in memory at once
 FIRST_EXPOSURES = 200  # whose S is enough to find weights
 N_NORMAL_ROUNDS = 2
-CLIP_ROUND = 1
 CORE_RADIUS_PX = 4.0
 
 
@@ -73,21 +81,19 @@ def fit_scene(scene: Scene, settings: SceneSettings, stack: PsfStack) -> LightCu
         motion_precision = 1.0 / errors**2
     n_chunks = -(-n // CHUNK)
     order = np.argsort(np.arange(n) % n_chunks, kind="stable")
-    task = Task(geometry, _take(stack, prepared.rows), prepared, motion_precision, order)
+    task = Task(geometry, stack.take(prepared.rows), prepared, motion_precision, order)
     with jax.enable_x64(True):
         state = _start(task)
         for number in range(settings.n_rounds):
-            task, state, solution = _advance(task, state, number)
+            is_last = number == settings.n_rounds - 1
+            clipping = FIRST_CLIPPING if number else NO_CLIPPING
+            clipping = LAST_CLIPPING if is_last else clipping
+            state, solution, exposures = _advance(task, state, number, clipping)
+        task = task._replace(prepared=prepared._replace(exposures=exposures))
         measured, excess = _measure(task, state)
     return make_light_curve(
         scene, task.prepared, geometry, state.parameters, measured, excess, solution
     )
-
-
-def _take(stack: PsfStack, rows: np.ndarray) -> PsfStack:
-    """The PSFs of some exposures."""
-    names = ("coefficients", "nx", "ny", "model_error", "nodes", "flux_range")
-    return stack._replace(**{name: getattr(stack, name)[rows] for name in names})
 
 
 def _start(task: Task) -> State:
@@ -103,23 +109,23 @@ def _start(task: Task) -> State:
     return State(parameters, np.zeros(n), np.zeros((k + N_MOTION,) * 2), None, light)
 
 
-def _advance(task: Task, state: State, number: int) -> tuple[Task, State, Solution]:
-    """One round: the first two make S, the second leaves out pixels that are far off."""
+def _advance(
+    task: Task, state: State, number: int, clipping: Clipping
+) -> tuple[State, Solution, Exposures]:
+    """One round; the first two make S. Also its PSFs and the pixels that it used."""
     prepared = task.prepared
     params = task.stack.local_params(prepared.position_px, state.light_adu)
     exposures = prepared.exposures._replace(params=params)
-    task = task._replace(prepared=prepared._replace(exposures=exposures))
     n_summed = FIRST_EXPOSURES if number == 0 else len(task.order)
     has_normal = number < N_NORMAL_ROUNDS
     normal, gradient, parts = np.zeros_like(state.normal), np.zeros(len(state.normal)), []
-    clip_sigma = np.array(CLIP_SIGMA if number == CLIP_ROUND else np.inf)
-    for count, (drawn, chunk) in enumerate(_chunks(task, state)):
-        local, b, is_good = evaluate(drawn, *chunk, clip_sigma)
+    for count, (drawn, chunk) in enumerate(_chunks(task, exposures, state)):
+        local, b, is_good = evaluate(drawn, *chunk, clipping)
         parts.append(jax.tree.map(np.asarray, (local, is_good)))
         if count * CHUNK < n_summed:
             gradient += np.asarray(b)
             if has_normal:
-                normal += np.asarray(evaluate_normal(drawn, *chunk, clip_sigma))
+                normal += np.asarray(evaluate_normal(drawn, *chunk, clipping))
     if not has_normal:
         normal = state.normal
     parameters, kept = state.parameters, None if has_normal else state.precision
@@ -129,8 +135,8 @@ def _advance(task: Task, state: State, number: int) -> tuple[Task, State, Soluti
     local, is_good = _gather(task, parts)
     exposures = exposures._replace(is_good=is_good)
     moved = _move(exposures, state, local, solution)
-    task = task._replace(prepared=task.prepared._replace(exposures=exposures))
-    return task, moved._replace(normal=normal, precision=solution.precision), solution
+    moved = moved._replace(normal=normal, precision=solution.precision)
+    return moved, solution, exposures
 
 
 def steer(flux_adu: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -139,7 +145,7 @@ def steer(flux_adu: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
 
 def _chunks(
-    task: Task, state: State
+    task: Task, all_exposures: Exposures, state: State
 ) -> Iterator[tuple[Drawn, tuple[Exposures, Parameters, np.ndarray, np.ndarray]]]:
     """CHUNK exposures at a time in order, filled up: drawn, and what the equations take."""
     parameters = state.parameters
@@ -148,7 +154,7 @@ def _chunks(
     for start in range(0, len(task.order), CHUNK):
         rows = task.order[start : start + CHUNK]
         filled = np.concatenate([rows, np.repeat(rows[-1:], CHUNK - len(rows))])
-        chunk = cut(task.prepared.exposures, filled, len(rows))
+        chunk = cut(all_exposures, filled, len(rows))
         some = parameters._replace(
             flux_adu=parameters.flux_adu[filled], background_adu=parameters.background_adu[filled]
         )
@@ -187,7 +193,7 @@ def _move(exposures: Exposures, state: State, local: Local, solution: Solution) 
 def _measure(task: Task, state: State) -> tuple[Measured, np.ndarray]:
     """Of all exposures, and the sum of the excess variance."""
     parts, excess = [], np.zeros_like(state.normal)
-    for drawn, chunk in _chunks(task, state):
+    for drawn, chunk in _chunks(task, task.prepared.exposures, state):
         measured, more = measure(drawn, *chunk)
         parts.append(jax.tree.map(np.asarray, measured))
         excess += np.asarray(more)

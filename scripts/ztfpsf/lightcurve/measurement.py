@@ -9,6 +9,7 @@ from jax import Array
 from ztfpsf.lightcurve.equations import (
     BACKGROUND,
     FLUX,
+    NO_CLIPPING,
     eliminate,
     find_variance,
     make_columns,
@@ -44,8 +45,7 @@ def measure(
 
     M: derivatives by host and motion less their part along flux and background.
     """
-    never = jnp.asarray(jnp.inf)
-    columns = make_columns(drawn, exposures, parameters, steering_flux, never)
+    columns = make_columns(drawn, exposures, parameters, steering_flux, NO_CLIPPING)
     weight, psf = columns.weight, columns.psf
     local = eliminate(columns, jnp.ones_like(exposures.is_on), is_free)
     by_local = jnp.einsum("eij,ejk->eik", local.inverse, local.coupling)

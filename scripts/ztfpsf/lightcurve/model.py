@@ -27,6 +27,7 @@ class Exposures(NamedTuple):
     ratio: Any  # (E,)
     is_on: Any  # (E,) 1.0 where there may be flux, else 0.0
     offset_px: Any  # (E, 2) expected place from the central pixel
+    offset_error_px: Any  # (E,)
     jacobian: Any  # (E, 2, 2) px/arcsec
     skew: Any  # (E, 2, 2) axes of the exposure in those of the host's grid, less unity
     time_yr: Any  # (E,)
@@ -98,17 +99,6 @@ def draw_host(geometry: Geometry, model: PsfModel, exposures: Exposures) -> Arra
 
     drawn = (exposures.offset_px, exposures.params, exposures.skew, exposures.ratio)
     return jax.vmap(one)(drawn)
-
-
-def draw_scene(
-    geometry: Geometry, model: PsfModel, exposures: Exposures, parameters: Parameters
-) -> Array:
-    """Light in the pixels, (E, N) ADU; differentiable by all parameters."""
-    at = place(exposures, parameters.motion)
-    psf = draw_target(geometry, model, at, exposures.params)
-    light = (exposures.ratio * exposures.is_on * parameters.flux_adu)[:, None] * psf
-    host = draw_host(geometry, model, exposures) @ parameters.host_adu.astype(jnp.float32)
-    return light + host + parameters.background_adu[:, None]
 
 
 class Drawn(NamedTuple):

@@ -64,6 +64,7 @@ def prepare(scene: Scene, geometry: Geometry, stack: PsfStack) -> Prepared:
         np.asarray(scene.ratio, float)[rows],
         (~np.asarray(scene.in_baseline, bool))[rows].astype(float),
         offset[rows],
+        np.asarray(scene.position_error_px, float)[rows],
         scene.jacobian[rows],
         skew[rows],
         np.asarray(scene.time_yr, float)[rows],

@@ -31,6 +31,11 @@ class PsfStack(NamedTuple):
     grid_degree: int
     flux_range: np.ndarray  # (E, 3) ADU, the FluxRange of each
 
+    def take(self, rows: np.ndarray) -> "PsfStack":
+        """The PSFs of some exposures."""
+        names = ("coefficients", "nx", "ny", "model_error", "nodes", "flux_range")
+        return self._replace(**{name: getattr(self, name)[rows] for name in names})
+
     def local_params(self, position_px: np.ndarray, light_adu: np.ndarray) -> np.ndarray:
         """Parameters at positions (E, 2) for the light (E,) that is there, (E, K + G)."""
         x_px, y_px = position_px.T

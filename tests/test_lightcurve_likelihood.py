@@ -1,0 +1,138 @@
+"""The errors of light curves against dense algebra and against a Hamiltonian Monte Carlo chain."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from light_curve_scenes import add_noise, make_blob, make_truth
+from ztfpsf.lightcurve.equations import find_variance
+from ztfpsf.lightcurve.fit import fit_scenes
+from ztfpsf.lightcurve.likelihood import (
+    SceneData,
+    draw_scene,
+    log_likelihood,
+    log_prior,
+    make_data,
+)
+from ztfpsf.lightcurve.model import Parameters
+from ztfpsf.lightcurve.scene import LightCurve, SceneSettings
+
+SETTINGS = SceneSettings(host_radius_px=2.5, pixel_radius_px=5.0, n_rounds=4)
+
+
+class Case(NamedTuple):
+    """A fit, and its likelihood."""
+
+    found: LightCurve
+    on: np.ndarray  # (E,) bool, exposures with flux
+    data: SceneData
+    start: Parameters
+
+
+def make_case(flux_adu: float) -> Case:
+    truth = make_truth(1, n=8, size_px=11, flux_adu=flux_adu, host=make_blob(2, 300.0))
+    scene = add_noise(truth, 2)
+    (found,) = fit_scenes([scene], SETTINGS)
+    return Case(found, ~scene.in_baseline, *make_data(scene, SETTINGS, found))
+
+
+def flatten(case: Case) -> tuple[Array, Any, Array]:
+    """Parameters as a vector, the function back, and which of them are free."""
+    vector, unflatten = ravel_pytree(case.start)
+    n = len(case.on)
+    motion = np.isfinite(np.asarray(case.data.motion_precision))
+    return vector, unflatten, np.concatenate([case.on, np.ones(len(vector) - n - 4, bool), motion])
+
+
+@pytest.mark.parametrize("flux_adu", [300.0, 30000.0])
+def test_covariance_is_that_of_dense_algebra(flux_adu: float) -> None:
+    """Weights without the photons of the object, covariance with them: M^-1 J^T W V W J M^-1."""
+    case = make_case(flux_adu)
+    vector, unflatten, free = flatten(case)
+    data, good = case.data, np.asarray(case.data.exposures.is_good).ravel()
+    jacobian = jax.jacfwd(lambda v: draw_scene(unflatten(v), data).ravel())(vector)
+    jacobian = np.asarray(jacobian)[good][:, free]
+    host_light = data.host @ case.start.host_adu
+    weight = 1.0 / np.asarray(find_variance(data.exposures, host_light)).ravel()[good]
+    variance = np.asarray(data.variance_adu2).ravel()[good]
+    prior = -np.asarray(jax.hessian(lambda v: log_prior(unflatten(v), data))(vector))
+    prior = prior[np.ix_(free, free)]
+    inverse = np.linalg.inv(jacobian.T @ (weight[:, None] * jacobian) + prior)
+    meat = jacobian.T @ ((weight**2 * variance)[:, None] * jacobian) + prior
+    expected = inverse @ meat @ inverse
+    n = case.on.sum()
+    got = case.found.covariance_adu2[np.ix_(case.on, case.on)]
+    scale = np.sqrt(np.diagonal(expected)[:n])
+    np.testing.assert_allclose(got / scale / scale[:, None], expected[:n, :n] / scale / scale[:, None], atol=0.01)  # fmt: skip
+    # And the solution is where the gradient of its objective vanishes.
+    residual = np.asarray(data.exposures.data - draw_scene(case.start, data)).ravel()[good]
+    gradient = jacobian.T @ (weight * residual) - prior @ np.asarray(vector)[free]
+    assert np.abs((inverse @ gradient) / np.sqrt(np.diagonal(expected))).max() < 0.02
+
+
+def test_likelihood_is_differentiable_and_maps() -> None:
+    case = make_case(3000.0)
+    gradient = jax.grad(log_likelihood)(case.start, case.data)
+    step = 0.1
+    up, down = (
+        case.start._replace(flux_adu=case.start.flux_adu.at[6].add(sign * step)) for sign in (1, -1)
+    )
+    values = jax.vmap(log_likelihood, (0, None))(jax.tree.map(lambda *a: jnp.stack(a), up, down), case.data)  # fmt: skip
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(gradient.flux_adu[6]), rel=1e-5)  # fmt: skip
+
+
+def test_errors_are_those_of_a_hamiltonian_chain() -> None:
+    """Neal 2011 (Handbook of MCMC, 5), 600 samples of 4 chains in coordinates of the covariance."""
+    case = make_case(300.0)
+    vector, unflatten, free = flatten(case)
+    (index,) = np.nonzero(free)
+
+    def log_density(some: Array) -> Array:
+        parameters = unflatten(vector.at[index].set(some))
+        return log_likelihood(parameters, case.data) + log_prior(parameters, case.data)
+
+    precision = -jax.hessian(log_density)(vector[index])
+    root = jnp.linalg.cholesky(jnp.linalg.inv(precision))
+    chains = sample_hamiltonian(lambda z: log_density(vector[index] + root @ z), len(index), 4, 600)
+    flux = np.asarray(chains.reshape(-1, len(index)) @ root.T)[:, : case.on.sum()]
+    ratio = flux.std(axis=0) / case.found.flux_error_adu[case.on]
+    np.testing.assert_allclose(ratio, 1.0, atol=0.05)
+    got = np.corrcoef(flux.T)
+    covariance = case.found.covariance_adu2[np.ix_(case.on, case.on)]
+    scale = np.sqrt(np.diagonal(covariance))
+    np.testing.assert_allclose(got, covariance / scale / scale[:, None], atol=0.06)
+
+
+def sample_hamiltonian(log_density: Any, n_dimensions: int, n_chains: int, n: int) -> Array:
+    """(n, chains, dimensions); the density is near to a normal one of unit width."""
+    step, n_steps = 0.35, 5
+
+    def leap(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        place, momentum = state
+        momentum = momentum + 0.5 * step * slope(place)
+        place = place + step * momentum
+        return (place, momentum + 0.5 * step * slope(place)), None
+
+    slope = jax.grad(log_density)
+
+    def advance(place: Array, key: Array) -> tuple[Array, Array]:
+        first, second = jax.random.split(key)
+        momentum = jax.random.normal(first, place.shape)
+        (moved, left), _ = jax.lax.scan(leap, (place, momentum), None, n_steps)
+        energy = [log_density(p) - 0.5 * m @ m for p, m in ((moved, left), (place, momentum))]
+        accepted = jnp.log(jax.random.uniform(second)) < energy[0] - energy[1]
+        place = jnp.where(accepted, moved, place)
+        return place, place
+
+    @jax.jit
+    def run(keys: Array) -> Array:
+        return jax.lax.map(
+            lambda key: jax.lax.scan(advance, jnp.zeros(n_dimensions), jax.random.split(key, n))[1],
+            keys,
+        )
+
+    return jnp.moveaxis(run(jax.random.split(jax.random.PRNGKey(1), n_chains)), 0, 1)
