@@ -21,7 +21,7 @@ from ztfpsf.lightcurve.likelihood import (
 from ztfpsf.lightcurve.model import Parameters
 from ztfpsf.lightcurve.scene import LightCurve, SceneSettings
 
-SETTINGS = SceneSettings(host_radius_px=2.5, pixel_radius_px=5.0, n_rounds=4)
+SETTINGS = SceneSettings(host_radius_px=2.0, pixel_radius_px=4.0, n_rounds=6)
 
 
 class Case(NamedTuple):
@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
 
 def make_case(flux_adu: float) -> Case:
-    truth = make_truth(1, n=8, size_px=11, flux_adu=flux_adu, host=make_blob(2, 300.0))
+    truth = make_truth(1, n=6, size_px=9, flux_adu=flux_adu, host=make_blob(1, 300.0))
     scene = add_noise(truth, 2)
     (found,) = fit_scenes([scene], SETTINGS)
     return Case(found, ~scene.in_baseline, *make_data(scene, SETTINGS, found))
@@ -65,29 +65,32 @@ def test_covariance_is_that_of_dense_algebra(flux_adu: float) -> None:
     meat = jacobian.T @ ((weight**2 * variance)[:, None] * jacobian) + prior
     expected = inverse @ meat @ inverse
     n = case.on.sum()
+    scale = np.sqrt(np.diagonal(expected))
     got = case.found.covariance_adu2[np.ix_(case.on, case.on)]
-    scale = np.sqrt(np.diagonal(expected)[:n])
-    np.testing.assert_allclose(got / scale / scale[:, None], expected[:n, :n] / scale / scale[:, None], atol=0.01)  # fmt: skip
-    # And the solution is where the gradient of its objective vanishes.
+    np.testing.assert_allclose(
+        got / np.outer(scale, scale)[:n, :n], (expected / np.outer(scale, scale))[:n, :n], atol=0.01
+    )
+    # And the solution is where the gradient of its objective vanishes; derivatives by the place
+    # of faint objects are shrunk.
     residual = np.asarray(data.exposures.data - draw_scene(case.start, data)).ravel()[good]
     gradient = jacobian.T @ (weight * residual) - prior @ np.asarray(vector)[free]
-    assert np.abs((inverse @ gradient) / np.sqrt(np.diagonal(expected))).max() < 0.02
+    gradient[-2:] *= flux_adu > 1e4
+    assert np.abs(inverse @ gradient / scale).max() < 0.01
 
 
 def test_likelihood_is_differentiable_and_maps() -> None:
     case = make_case(3000.0)
     gradient = jax.grad(log_likelihood)(case.start, case.data)
-    step = 0.1
-    up, down = (
-        case.start._replace(flux_adu=case.start.flux_adu.at[6].add(sign * step)) for sign in (1, -1)
-    )
-    values = jax.vmap(log_likelihood, (0, None))(jax.tree.map(lambda *a: jnp.stack(a), up, down), case.data)  # fmt: skip
-    assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(gradient.flux_adu[6]), rel=1e-5)  # fmt: skip
+    flux = case.start.flux_adu
+    moved = jnp.stack([flux.at[4].add(0.1), flux.at[4].add(-0.1)])
+    many = Parameters(moved, *(jnp.stack([array] * 2) for array in case.start[1:]))
+    up, down = jax.vmap(log_likelihood, (0, None))(many, case.data)
+    assert (up - down) / 0.2 == pytest.approx(float(gradient.flux_adu[4]), rel=1e-5)
 
 
 def test_errors_are_those_of_a_hamiltonian_chain() -> None:
-    """Neal 2011 (Handbook of MCMC, 5), 600 samples of 4 chains in coordinates of the covariance."""
-    case = make_case(300.0)
+    """Neal 2011 (Handbook of MCMC, 5), 1500 samples in coordinates of the covariance."""
+    case = make_case(1000.0)
     vector, unflatten, free = flatten(case)
     (index,) = np.nonzero(free)
 
@@ -97,8 +100,8 @@ def test_errors_are_those_of_a_hamiltonian_chain() -> None:
 
     precision = -jax.hessian(log_density)(vector[index])
     root = jnp.linalg.cholesky(jnp.linalg.inv(precision))
-    chains = sample_hamiltonian(lambda z: log_density(vector[index] + root @ z), len(index), 4, 600)
-    flux = np.asarray(chains.reshape(-1, len(index)) @ root.T)[:, : case.on.sum()]
+    chain = sample_hamiltonian(lambda z: log_density(vector[index] + root @ z), len(index), 1500)
+    flux = np.asarray(chain @ root.T)[:, : case.on.sum()]
     ratio = flux.std(axis=0) / case.found.flux_error_adu[case.on]
     np.testing.assert_allclose(ratio, 1.0, atol=0.05)
     got = np.corrcoef(flux.T)
@@ -107,8 +110,8 @@ def test_errors_are_those_of_a_hamiltonian_chain() -> None:
     np.testing.assert_allclose(got, covariance / scale / scale[:, None], atol=0.06)
 
 
-def sample_hamiltonian(log_density: Any, n_dimensions: int, n_chains: int, n: int) -> Array:
-    """(n, chains, dimensions); the density is near to a normal one of unit width."""
+def sample_hamiltonian(log_density: Any, n_dimensions: int, n: int) -> Array:
+    """(n, dimensions); the density is near to a normal one of unit width."""
     step, n_steps = 0.35, 5
 
     def leap(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
@@ -128,11 +131,5 @@ def sample_hamiltonian(log_density: Any, n_dimensions: int, n_chains: int, n: in
         place = jnp.where(accepted, moved, place)
         return place, place
 
-    @jax.jit
-    def run(keys: Array) -> Array:
-        return jax.lax.map(
-            lambda key: jax.lax.scan(advance, jnp.zeros(n_dimensions), jax.random.split(key, n))[1],
-            keys,
-        )
-
-    return jnp.moveaxis(run(jax.random.split(jax.random.PRNGKey(1), n_chains)), 0, 1)
+    keys = jax.random.split(jax.random.PRNGKey(1), n)
+    return jax.jit(lambda keys: jax.lax.scan(advance, jnp.zeros(n_dimensions), keys)[1])(keys)
