@@ -57,7 +57,7 @@ def test_errors_hold_in_many_realisations(truth: Truth) -> None:
     """Fluxes one by one, their mean with all covariances, exposures without flux, chi2, place."""
     rows, means, probes, chi2, place = [], [], [], [], []
     on = ~truth.scene.in_baseline
-    scenes = [add_noise(truth, seed) for seed in range(80)]
+    scenes = [add_noise(truth, seed) for seed in range(60)]
     for found in fit_scenes(scenes, TARGET):
         rows.append(pulls(found, truth))
         weight = np.linalg.solve(found.covariance_adu2[np.ix_(on, on)], np.ones(on.sum()))

@@ -56,8 +56,8 @@ def make_truth(
     light = np.full((n, size_px, size_px), SKY_ADU)
     shift = jacobian[0] @ np.array(shift_arcsec)
     for e, psf in enumerate(psfs):
-        sources = {(float(shift[0]), float(shift[1])): flux[e], **(host or {})}
-        for (dx, dy), adu in sources.items():
+        sources = [((float(shift[0]), float(shift[1])), flux[e]), *(host or {}).items()]
+        for (dx, dy), adu in sources:
             if adu:
                 at = position[e] + (dx, dy)
                 light[e] += ratio[e] * adu * draw(psf, at, corner[e], size_px)

@@ -19,7 +19,7 @@ from jax import Array
 
 from ztfpsf.lightcurve.equations import find_variance
 from ztfpsf.lightcurve.geometry import Geometry
-from ztfpsf.lightcurve.model import Exposures, Parameters, draw_host, draw_target, place
+from ztfpsf.lightcurve.model import Exposures, Parameters, draw_light, draw_target, place
 from ztfpsf.lightcurve.preparation import prepare
 from ztfpsf.lightcurve.psfs import stack_psfs
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
@@ -68,9 +68,9 @@ def make_data(
         exposures = Exposures(*(jnp.asarray(array) for array in exposures))
         start = Parameters(fitted.flux_adu[rows], fitted.background_adu[rows], points, motion)
         start = Parameters(*(jnp.asarray(array) for array in start))
-        host = draw_host(geometry, stack.model, exposures).astype(float)
-        psf = draw_target(geometry, stack.model, place(exposures, start.motion), exposures.params)
-        star = (exposures.ratio * exposures.is_on * start.flux_adu)[:, None] * psf
+        drawn = draw_light(geometry, stack.model, exposures, start.motion)
+        host = drawn.host.astype(float)
+        star = (exposures.is_on * start.flux_adu)[:, None] * drawn.psf
         variance = find_variance(exposures, star + host @ start.host_adu)
         variance = variance + (exposures.model_error[:, None] * star) ** 2
         precision = jnp.asarray(0.0 if fitted.host is None else fitted.host.precision)
