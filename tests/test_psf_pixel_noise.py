@@ -66,7 +66,8 @@ def observe(sky: Sky, n: int, model_error: float, seed: int) -> Observed:
     scatter = np.sqrt(noise + (model_error * light) ** 2)
     data, weight = sky.level_adu + light + scatter * rng.normal(size=light.shape), 1.0 / noise
     with jax.enable_x64(True):
-        fitted = fit_stars(MODEL, in_psf(stars), jnp.asarray(data), jnp.asarray(weight), 32)
+        arrays = (jnp.asarray(data), jnp.asarray(weight), jnp.zeros((n, 2)))
+        fitted = fit_stars(MODEL, in_psf(stars), *arrays, 32)
     return Observed(stars, np.asarray(fitted), data, weight)
 
 
@@ -84,6 +85,7 @@ def measure(sky: Sky, n: int, model_error: float = 0.0, seed: int = 1) -> Noise:
         HEADER_READ_NOISE,
         sky.level_adu,
         sky.level_adu / sky.gain + sky.constant_adu2,
+        np.full(n, np.nan),
     )
     with jax.enable_x64(True):
         image = jax.tree.map(jnp.asarray, image)
@@ -128,7 +130,7 @@ def test_few_stars_stay_near_the_header() -> None:
 def test_without_a_measured_sky_the_header_counts() -> None:
     blank = np.zeros((3, SIZE, SIZE))
     arrays = (blank, blank == 0, np.zeros(3), np.ones(3, bool))
-    image = ImagePixels(*arrays, HEADER_GAIN, HEADER_READ_NOISE, 0.0, np.nan)
+    image = ImagePixels(*arrays, HEADER_GAIN, HEADER_READ_NOISE, 0.0, np.nan, np.full(3, np.nan))
     with jax.enable_x64(True):
         image = jax.tree.map(jnp.asarray, image)
         noise = measure_noise(image, image.data, jnp.zeros((3, 4)), image.good)
@@ -142,8 +144,9 @@ def test_errors_hold_the_error_of_the_model(model_error: float) -> None:
     sky = Sky(150.0, 6.2, 2.6)
     observed = observe(sky, 400, model_error, 5)
     with jax.enable_x64(True):
-        weight = jnp.asarray(observed.weight)
-        own, of_model = own_covariances(MODEL, in_psf(observed.fitted), weight, model_error, 32)
+        arrays = (jnp.asarray(observed.weight), jnp.zeros((len(observed.weight), 2)))
+        fitted = in_psf(observed.fitted)
+        own, of_model = own_covariances(MODEL, fitted, *arrays, model_error, 32)
     error = np.sqrt(np.diagonal(np.asarray(own + of_model), axis1=1, axis2=2))
     pull = (observed.fitted - observed.stars) / error
     assert pull.std(axis=0) == pytest.approx(1.0, abs=0.1)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from astropy.io import fits
-from ztfpsf.stars.images import ScienceImage, measure_sky
-from ztfpsf.stars.sky_noise import measure_sky_noise
+from ztfpsf.stars.images import ScienceImage, Sky, measure_sky
+from ztfpsf.stars.sky_noise import SkyNoise, find_blank, measure_sky_noise
 
 SHAPE = (700, 640)
 SKY_ADU, SIGMA_ADU = 300.0, 7.0
@@ -17,6 +17,10 @@ def make_image(data: np.ndarray) -> ScienceImage:
     return ScienceImage(
         "a.fits", data.astype(np.float32), fits.Header(), nothing, nothing, 6.2, 9.0, 6e4
     )
+
+
+def measure(image: ScienceImage, sky: Sky) -> SkyNoise:
+    return measure_sky_noise(sky, find_blank(image, sky))
 
 
 def draw_stars(rng: np.random.Generator, n: int, flux_adu: float) -> np.ndarray:
@@ -43,7 +47,7 @@ def test_variance_that_was_put_in(
 ) -> None:
     rng = np.random.default_rng(1)
     image = make_image(SKY_ADU + make_light(rng) + rng.normal(0, SIGMA_ADU, SHAPE))
-    found = measure_sky_noise(image, measure_sky(image))
+    found = measure(image, measure_sky(image))
     assert found.variance_adu2 == pytest.approx(SIGMA_ADU**2, rel=0.015)
     assert found.correlation_x == pytest.approx(0, abs=0.015)
     assert found.correlation_y == pytest.approx(0, abs=0.015)
@@ -55,7 +59,7 @@ def test_correlation_along_rows_leaves_the_variance_of_a_pixel() -> None:
     noise = rng.normal(0, SIGMA_ADU, SHAPE)
     noise -= 0.05 * np.roll(noise, 1, axis=1)
     image = make_image(SKY_ADU + noise)
-    found = measure_sky_noise(image, measure_sky(image))
+    found = measure(image, measure_sky(image))
     assert found.variance_adu2 == pytest.approx(SIGMA_ADU**2 * (1 + 0.05**2), rel=0.015)
     assert found.correlation_x == pytest.approx(-0.05, abs=0.015)
     assert found.correlation_y == pytest.approx(0, abs=0.015)
@@ -67,7 +71,7 @@ def test_masked_pixels_do_not_count() -> None:
     data[:, 200:400] += rng.normal(0, 10 * SIGMA_ADU, (SHAPE[0], 200))
     image = make_image(data)
     image.bad[:, 200:400] = True
-    found = measure_sky_noise(image, measure_sky(image))
+    found = measure(image, measure_sky(image))
     assert found.variance_adu2 == pytest.approx(SIGMA_ADU**2, rel=0.02)
 
 
@@ -76,6 +80,6 @@ def test_no_blank_sky_and_no_noise_are_no_number() -> None:
     image = make_image(SKY_ADU + rng.normal(0, SIGMA_ADU, SHAPE))
     sky = measure_sky(image)
     rounded = sky._replace(subtracted=np.round(sky.subtracted, -2))
-    assert np.isnan(measure_sky_noise(image, rounded)).all()
+    assert np.isnan(measure(image, rounded)).all()
     image.bad[:, 8:] = True
-    assert np.isnan(measure_sky_noise(image, sky)).all()
+    assert np.isnan(measure(image, sky)).all()

@@ -32,7 +32,7 @@ PROVENANCE_KEY = "ztfpsf"
 _HOST = platform.node().replace(".", "-")
 _ABANDONED_S = 3600.0
 # Of the products' layout: one more wherever an older file would be misread.
-FORMAT = 2
+FORMAT = 3
 
 
 @contextmanager

@@ -54,9 +54,15 @@ STAR_COLUMNS = {
     "y0_px": int,
     "sky_adu": float,
     "sky_rms_adu": float,
+    "sky_error_adu": float,  # NaN: not measured around the star
     "is_reserved": bool,
 }
 
+
+# Between the circle in a stamp and the ring around it where the local sky is measured, and the
+# width of the ring: some 1300 pixels for a stamp of 25, of which a rich field leaves half.
+RING_GAP_PX = 4
+RING_WIDTH_PX = 10
 
 CUBES = {"DATA": "f4", "VARIANCE": "f4", "MASK": "u1"}
 

@@ -70,6 +70,7 @@ def make_stars(images: tuple[str, ...], n: int, rng: np.random.Generator) -> pd.
             "background_adu": SKY_ADU,
             "sky_adu": SKY_ADU,
             "sky_rms_adu": 5.0,
+            "sky_error_adu": np.nan,
             "is_reserved": rank < N_RESERVED,
             "is_fitted": rank >= N_RESERVED,
             "status": "ok",

@@ -113,7 +113,8 @@ def make_problem(truth: Truth, n_realisations: int, seed: int) -> Problem:
         np.broadcast_to(start, (n_realisations, n, 4)),
         np.broadcast_to(profile, (n_realisations, *profile.shape)),
     )
-    arrays = jax.tree.map(jnp.array, (StarData(data, weight, basis), parameters))
+    stars = StarData(data, weight, basis, np.zeros((n_realisations, n, 2)))
+    arrays = jax.tree.map(jnp.array, (stars, parameters))
     return Problem(truth.model, *arrays, Batch(stars=min(n, 16), problems=min(n_realisations, 16)))
 
 

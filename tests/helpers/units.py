@@ -38,6 +38,7 @@ def make_unit(path: Path, model: str) -> Stamps:
                     "y0_px": made.y0_px,
                     "sky_adu": SKY_ADU,
                     "sky_rms_adu": 5.0,
+                    "sky_error_adu": np.nan,
                     "is_reserved": made.is_reserved,
                 }
             )

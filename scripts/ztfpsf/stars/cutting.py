@@ -10,15 +10,22 @@ from ztfpsf.cards import get_number
 from ztfpsf.errors import InputError
 from ztfpsf.noise import model_variance, read_variance, split_constant
 from ztfpsf.robust import MAD_TO_SIGMA
-from ztfpsf.stamps import APCOR_COLUMNS, IMAGE_COLUMNS, N_APCOR, STAR_COLUMNS, Stamps
+from ztfpsf.stamps import (
+    APCOR_COLUMNS,
+    IMAGE_COLUMNS,
+    N_APCOR,
+    RING_GAP_PX,
+    RING_WIDTH_PX,
+    STAR_COLUMNS,
+    Stamps,
+)
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.isolation import HALF_LIGHT_TO_GAMMA, MOFFAT_BETA
-from ztfpsf.stars.sky_noise import measure_sky_noise
+from ztfpsf.stars.sky_noise import SkyNoise, find_blank, measure_sky_noise
 
-# The local sky comes from a ring around the circle in the stamp, and is this wide: some 900
-# pixels for a stamp of 25, so that its median is good to a twentieth of the noise of a pixel.
-RING_WIDTH_PX = 9
-N_CLIPS = 3
+RING_CLIP_SIGMA = 4.0
+# Fewer blank pixels in a ring do not tell its sky.
+MIN_RING_PIXELS = 50
 SMOOTHING = (0.25, 0.5, 0.25)
 # A neighbour's pixels are masked where it adds more than this many times the sky noise.
 NEIGHBOUR_LEVEL = 0.3
@@ -54,15 +61,17 @@ def cut_image(
     steps = np.arange(size_px)
     cut = (y0[:, None, None] + steps[:, None], x0[:, None, None] + steps)
     data = image.data[cut]
-    local_sky, local_rms = measure_local_sky(image, sky, x0, y0, size_px)
+    is_blank = find_blank(image, sky)
+    local = measure_local_sky(image.data, is_blank, sky, x0, y0, size_px)
+    local_sky = local["sky_adu"]
     data = np.where(np.isfinite(data), data, local_sky[:, None, None])
     bad = image.bad[cut] | image.saturated[cut]
     if variance is not None:
         variance = variance[cut]
         bad |= np.isnan(variance)
-    table = stars.assign(image=name, x0_px=x0, y0_px=y0, sky_adu=local_sky, sky_rms_adu=local_rms)
+    table = stars.assign(image=name, x0_px=x0, y0_px=y0, **local)
     return Stamps(
-        describe_image(name, image, sky),
+        describe_image(name, image, sky, measure_sky_noise(sky, is_blank)),
         table[list(STAR_COLUMNS)],
         data,
         make_variance(image, data, bad, local_sky, variance),
@@ -123,29 +132,42 @@ def _measure_flux(stars: pd.DataFrame, data: np.ndarray) -> np.ndarray:
 
 
 def measure_local_sky(
-    image: ScienceImage, sky: Sky, x0: np.ndarray, y0: np.ndarray, size_px: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clipped median and 1.4826 MAD in the ring around each stamp, (n,) float32 ADU.
+    data: np.ndarray, is_blank: np.ndarray, sky: Sky, x0: np.ndarray, y0: np.ndarray, size_px: int
+) -> dict[str, np.ndarray]:
+    """Mean of the blank pixels in the ring around each stamp, their scatter (1.4826 MAD) and the
+    error of the mean, (n,) float32 ADU.
 
-    Where no pixel of the ring can be used, those of the image.
+    A mean, as the stamp's pixels are fitted: faint sources lift both alike; of pixels whose
+    opposite is blank, too, so that a slope of the sky cancels. Where there are too few, the others
+    must do, and where these are too few the image; the error is then NaN.
     """
     half = size_px // 2
-    outer = half + RING_WIDTH_PX
+    inner = half + RING_GAP_PX
+    outer = inner + RING_WIDTH_PX
     dy, dx = np.mgrid[-outer : outer + 1, -outer : outer + 1]
-    ring = (np.hypot(dx, dy) > half) & (np.hypot(dx, dy) <= outer)
-    ny, nx = image.data.shape
+    ring = (np.hypot(dx, dy) > inner) & (np.hypot(dx, dy) <= outer)
+    ny, nx = data.shape
     column = (x0 + half)[:, None] + dx[ring]
     row = (y0 + half)[:, None] + dy[ring]
     inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
     cut = (row.clip(0, ny - 1), column.clip(0, nx - 1))
-    usable = inside & ~(image.bad[cut] | image.saturated[cut])
-    values = np.where(usable, image.data[cut], np.nan)
-    values[~usable.any(axis=1)] = sky.level_adu
-    for _ in range(N_CLIPS):
-        level = np.nanmedian(values, axis=1)
-        rms = MAD_TO_SIGMA * np.nanmedian(np.abs(values - level[:, None]), axis=1)
-        values[np.abs(values - level[:, None]) > 3 * rms[:, None]] = np.nan
-    return level, np.where(rms > 0, rms, np.float32(sky.rms_adu))
+    used = inside & is_blank[cut]
+    paired = used & used[:, ::-1]
+    is_even = paired.sum(axis=1) >= MIN_RING_PIXELS
+    used = np.where(is_even[:, None], paired, used)
+    is_known = used.sum(axis=1) >= MIN_RING_PIXELS
+    values = np.where(used, data[cut], np.nan)
+    values[~is_known] = sky.level_adu
+    level = np.nanmedian(values, axis=1, keepdims=True)
+    rms = MAD_TO_SIGMA * np.nanmedian(np.abs(values - level), axis=1, keepdims=True)
+    values[np.abs(values - level) > RING_CLIP_SIGMA * rms] = np.nan
+    n = np.isfinite(values).sum(axis=1)
+    rms = np.where(rms[:, 0] > 0, rms[:, 0], np.float32(sky.rms_adu))
+    return {
+        "sky_adu": np.where(is_known, np.nanmean(values, axis=1), np.float32(sky.level_adu)),
+        "sky_rms_adu": np.where(is_known, rms, np.float32(sky.rms_adu)),
+        "sky_error_adu": np.where(is_even, rms / np.sqrt(n), np.float32(np.nan)),
+    }
 
 
 def make_variance(
@@ -169,10 +191,9 @@ def make_variance(
     return model_variance(smooth, floor, image.gain, constant).astype(np.float32)
 
 
-def describe_image(name: str, image: ScienceImage, sky: Sky) -> pd.DataFrame:
+def describe_image(name: str, image: ScienceImage, sky: Sky, noise: SkyNoise) -> pd.DataFrame:
     """The image's row of IMAGES; what a header does not tell and no step needs is NaN."""
     header, (ny, nx) = image.header, image.data.shape
-    noise = measure_sky_noise(image, sky)
     row = {
         "image": name,
         "status": "ok",

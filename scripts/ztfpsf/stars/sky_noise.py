@@ -35,13 +35,17 @@ class SkyNoise(NamedTuple):
     correlation_y: float  # of neighbours in a column
 
 
-def measure_sky_noise(image: ScienceImage, sky: Sky) -> SkyNoise:
-    """Variance of pixels and correlation of neighbours, robust, where no source is seen.
+def find_blank(image: ScienceImage, sky: Sky) -> np.ndarray:
+    """Usable pixels where no source is seen, (ny, nx) bool."""
+    return ~_find_lit(sky, image.bad | image.saturated)
+
+
+def measure_sky_noise(sky: Sky, is_blank: np.ndarray) -> SkyNoise:
+    """Variance of pixels and correlation of neighbours, robust, where `is_blank` (ny, nx).
 
     The variance is half that of differences between pixels SEPARATION_PX apart, the mean of rows
     and columns; the correlations follow from differences between neighbours.
     """
-    is_blank = ~_find_lit(sky, image.bad | image.saturated)
     planes = [(sky.subtracted, is_blank), (sky.subtracted.T, is_blank.T)]
     far = [_measure_differences(*plane, SEPARATION_PX) for plane in planes]
     near = [_measure_differences(*plane, 1) for plane in planes]

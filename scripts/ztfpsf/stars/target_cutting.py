@@ -7,6 +7,7 @@ from ztfpsf.stamps import STAR_COLUMNS, Stamps
 from ztfpsf.stars.cutting import describe_image, make_variance, measure_local_sky
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.sky import get_field_of_view, get_separation_deg, read_wcs, to_pixels
+from ztfpsf.stars.sky_noise import find_blank, measure_sky_noise
 
 
 def cut_targets(
@@ -30,7 +31,9 @@ def cut_targets(
     row, column = y0[:, None, None] + steps[:, None], x0[:, None, None] + steps
     inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
     cut = row.clip(0, ny - 1), column.clip(0, nx - 1)
-    local_sky, local_rms = measure_local_sky(image, sky, x0, y0, size_px)
+    is_blank = find_blank(image, sky)
+    local = measure_local_sky(image.data, is_blank, sky, x0, y0, size_px)
+    local_sky = local["sky_adu"]
     data = np.where(
         inside & np.isfinite(image.data[cut]), image.data[cut], local_sky[:, None, None]
     )
@@ -49,13 +52,12 @@ def cut_targets(
             "y_px": y,
             "x0_px": x0,
             "y0_px": y0,
-            "sky_adu": local_sky,
-            "sky_rms_adu": local_rms,
+            **local,
             "is_reserved": False,
         }
     )
     return Stamps(
-        describe_image(name, image, sky),
+        describe_image(name, image, sky, measure_sky_noise(sky, is_blank)),
         stars[list(STAR_COLUMNS)],
         data,
         make_variance(image, data, bad, local_sky, variance),

@@ -76,6 +76,7 @@ SETS = {
             astigmatism_waves=(-0.02, 0.01, 0.05, 0.0),
             vertical_coma_waves=(0.02, 0.0, 0.04, 0.0),
             horizontal_coma_waves=(-0.01, 0.04, 0.0, 0.0),
+            folding_threshold=1e-3,
         ),
         4101,
     ),
@@ -108,7 +109,7 @@ SETS = {
     "sparse": _simulated(
         "25 simulated stars, Kolmogorov and optics",
         4,
-        PsfSettings(fwhm_px=1.8),
+        PsfSettings(fwhm_px=1.8, folding_threshold=1e-3),
         4404,
         n_stars=25,
         faintest_mag=19.0,

@@ -29,6 +29,7 @@ class ImageStamps(NamedTuple):
     ny: int
     sky_level_adu: float = 0.0  # of the image
     sky_variance_adu2: float = float("nan")  # measured there; NaN: gain and read noise say it
+    sky_error_adu: np.ndarray | None = None  # (n,) of sky_adu; None or NaN: it is not known
 
     @property
     def size_px(self) -> int:
@@ -61,4 +62,5 @@ def take_image(stamps: "Stamps") -> ImageStamps:
         ny=int(row["ny"]),
         sky_level_adu=float(row["sky_adu"]),
         sky_variance_adu2=float(row["sky_variance_adu2"]),
+        sky_error_adu=stars["sky_error_adu"].to_numpy(float),
     )

@@ -41,6 +41,7 @@ class ImagePixels(NamedTuple):
     read_noise_electron: Array
     sky_level_adu: Array
     sky_variance_adu2: Array  # NaN: not measured, or not to be used
+    sky_error_adu: Array  # (n,) of `sky_adu`; NaN: not known
 
 
 class Stack(NamedTuple):
@@ -123,6 +124,7 @@ def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:
         cast(Array, np.float64(stamps.read_noise_electron)),
         cast(Array, np.float64(stamps.sky_level_adu)),
         cast(Array, np.float64(stamps.sky_variance_adu2)),
+        filled(_sky_error(stamps), np.nan),
     )
     return Stack(
         image,
@@ -131,6 +133,13 @@ def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:
         filled(stamps.basis(size.degree)),
         filled(np.ones(len(place), bool)),
     )
+
+
+def _sky_error(stamps: ImageStamps) -> np.ndarray:
+    """Error of the sky around each star, (n,) ADU."""
+    if stamps.sky_error_adu is None:
+        return np.full(len(stamps.sky_adu), np.nan)
+    return stamps.sky_error_adu
 
 
 def list_rows(where: np.ndarray) -> np.ndarray:

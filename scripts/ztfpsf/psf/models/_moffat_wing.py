@@ -99,8 +99,8 @@ MODEL = PsfModel(
     # the pupil's: left free, it takes up what the stars' backgrounds leave, 1 % of the flux.
     prior=(
         GaussianPrior("soft_alpha", mean=1.0, sigma=1.0),
-        GaussianPrior("wing_px2", mean=0.0, sigma=0.3),
-        GaussianPrior("halo_px", mean=START_HALO_PX, sigma=0.003),
+        GaussianPrior("wing_px2", mean=0.0, sigma=1.0),
+        GaussianPrior("halo_px", mean=START_HALO_PX, sigma=0.02),
     ),
     wings=Wings(("wing_px2", "halo_px"), wings, (WING_CORE_PX**-2, 1.0 / HALO_CORE_PX)),
 )

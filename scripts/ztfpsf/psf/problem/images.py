@@ -37,7 +37,8 @@ def _choose_stars(
     weight = jnp.where(use[:, :n, None, None], stars.weight[:, :n], 0.0)
     begin = jnp.where(use[:, :n, None], start.stars[:, :n], 0.0)
     terms = stars.grid and stars.grid._replace(basis=stars.grid.basis[:, :n])
-    chosen = StarData(stars.data[:, :n], weight, stars.basis[:, :n], terms)
+    around = stars.around[:, :n] * use[:, :n, None]
+    chosen = StarData(stars.data[:, :n], weight, stars.basis[:, :n], around, terms)
     return chosen, start._replace(stars=begin)
 
 
@@ -62,7 +63,7 @@ def local_params(model: PsfModel, parameters: Parameters, stars: StarData) -> Ar
 @partial(jax.jit, static_argnames=("model", "batch"))
 def refit(model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: Array, batch: int) -> Array:
     """All stars (p, n, 4), those of `rows` (p, u) fitted anew in their PSF."""
-    arrays = take((fitted, stars.data, stars.weight), rows)
+    arrays = take((fitted, stars.data, stars.weight, stars.around), rows)
     p, u = rows.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(p * u, *leaf.shape[2:]), arrays)
     found = fit_stars(model, *flat, min(batch, p * u))
@@ -80,14 +81,15 @@ def draw(model: PsfModel, fitted: StarsInPsf, size_px: int, batch: int) -> Array
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def own_covariances(
-    model: PsfModel, fitted: StarsInPsf, weight: Array, model_error: Array, batch: Batch
+    model: PsfModel, fitted: StarsInPsf, stars: StarData, model_error: Array, batch: Batch
 ) -> tuple[Array, Array]:
     """star_fit.own_covariances of all stars, (p, n, 4, 4). `model_error`: (p,)."""
 
-    def one_image(one: tuple[StarsInPsf, Array, Array]) -> tuple[Array, Array]:
+    def one_image(one: tuple[StarsInPsf, Array, Array, Array]) -> tuple[Array, Array]:
         return star_fit.own_covariances(model, *one, min(batch.stars, one[1].shape[0]))
 
-    return jax.lax.map(one_image, (fitted, weight, model_error), batch_size=batch.problems)
+    arrays = (fitted, stars.weight, stars.around, model_error)
+    return jax.lax.map(one_image, arrays, batch_size=batch.problems)
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
@@ -104,12 +106,12 @@ def covariances(
     `psf_covariance`: (p, m, m) of its coefficients.
     """
     grid = stars.grid and stars.grid._replace(basis=take(stars.grid.basis, rows))
-    data, weight, basis = take((stars.data, stars.weight, stars.basis), rows)
+    data, weight, basis, around = take((stars.data, stars.weight, stars.basis, stars.around), rows)
 
     def one_image(one: tuple[StarsInPsf, StarData, Array]) -> Array:
         n = min(batch.stars, len(one[0].stars))
         return star_covariances(model, *one, n)
 
-    arrays = (take(fitted, rows), StarData(data, weight, basis, grid), psf_covariance)
+    arrays = (take(fitted, rows), StarData(data, weight, basis, around, grid), psf_covariance)
     found = jax.lax.map(one_image, arrays, batch_size=batch.problems)
     return put(jnp.zeros((*fitted.stars.shape, 4)), rows, found)

@@ -51,9 +51,12 @@ class StarProducts(NamedTuple):
 
 
 def star_products(
-    model: PsfModel, star: Array, params: Array, data: Array, weight: Array
+    model: PsfModel, star: Array, params: Array, data: Array, weight: Array, around: Array
 ) -> StarProducts:
-    """The share of one star in the normal equations, but for the grid with itself."""
+    """The share of one star in the normal equations, but for the grid with itself.
+
+    `around`: (2,), the background as one pixel more, that sees nothing else.
+    """
     size_px = data.shape[-1]
     k = model.n_params
 
@@ -77,6 +80,8 @@ def star_products(
     weighted = images * weight
     flat = (len(images), -1)
     gram = weighted.reshape(flat) @ images.reshape(flat).T
+    sky = jnp.zeros(len(images)).at[BACKGROUND].set(1.0).at[-1].set(around[0] - star[BACKGROUND])
+    gram += around[1] * jnp.outer(sky, sky)
     if model.grid is None:
         return StarProducts(gram, None)
     return StarProducts(gram, respond(model.grid, star[FLUX] * weighted, star[X], star[Y]))
@@ -104,13 +109,14 @@ def all_products(
 ) -> StarProducts:
     """StarProducts of all stars, `batch` at a time to stay in cache, with the response of modes."""
 
-    def one(chunk: tuple[Array, Array, Array, Array]) -> StarProducts:
+    def one(chunk: tuple[Array, ...]) -> StarProducts:
         products = star_products(model, *chunk)
         if data.grid is None or products.response is None:
             return products
         return products._replace(response=products.response @ data.grid.modes)
 
-    return jax.lax.map(one, (stars, params, data.data, data.weight), batch_size=batch)
+    arrays = (stars, params, data.data, data.weight, data.around)
+    return jax.lax.map(one, arrays, batch_size=batch)
 
 
 def normal_equations(

@@ -9,7 +9,7 @@ from jax import Array
 
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem.parameters import Parameters, StarData
-from ztfpsf.psf.profile.star import star_model
+from ztfpsf.psf.profile.star import BACKGROUND, star_model
 
 
 class Prior(NamedTuple):
@@ -78,11 +78,13 @@ def loss(model: PsfModel, parameters: Parameters, stars: StarData) -> Array:
     """Half of chi2 of one problem."""
     size_px = stars.data.shape[-1]
 
-    def star_loss(star: Array, params: Array, data: Array, weight: Array) -> Array:
+    def star_loss(star: Array, params: Array, data: Array, weight: Array, around: Array) -> Array:
         residual = data - star_model(model, star, params, size_px)
-        return 0.5 * jnp.sum(weight * residual * residual)
+        of_sky = around[1] * (around[0] - star[BACKGROUND]) ** 2
+        return 0.5 * (jnp.sum(weight * residual * residual) + of_sky)
 
     params = local_params(model, parameters, stars)
-    losses = jax.vmap(star_loss)(parameters.stars, params, stars.data, stars.weight)
+    arrays = (parameters.stars, params, stars.data, stars.weight, stars.around)
+    losses = jax.vmap(star_loss)(*arrays)
     prior = make_prior(model, parameters, stars)
     return jnp.sum(losses) + 0.5 * prior_chi2(parameters, prior)

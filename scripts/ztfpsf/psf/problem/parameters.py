@@ -33,6 +33,7 @@ class StarData(NamedTuple):
     data: Array  # (n, S, S) ADU
     weight: Array  # (n, S, S) 1/ADU^2, 0 where masked
     basis: Array  # (n, B) polynomial terms at the star's position
+    around: Array  # (n, 2) background that the sky around says (ADU), and 1 / its variance
     grid: GridTerms | None = None
 
 

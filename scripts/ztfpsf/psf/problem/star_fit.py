@@ -61,11 +61,15 @@ def _columns(model: PsfModel, star: Array, params: Array, size_px: int) -> tuple
     return jnp.stack([*by_position, stamp, jnp.ones_like(stamp)]), star[FLUX] * stamp
 
 
-def _normal(model: PsfModel, star: Array, params: Array, data: Array, weight: Array) -> StarNormal:
+def _normal(
+    model: PsfModel, star: Array, params: Array, data: Array, weight: Array, around: Array
+) -> StarNormal:
     columns, light = _columns(model, star, params, data.shape[-1])
     images = jnp.concatenate([columns, (data - light - star[BACKGROUND])[None]])
     images = images.reshape(N_STAR_PARAMETERS + 1, -1)
     gram = (images * weight.ravel()) @ images.T
+    sky = jnp.zeros(len(images)).at[BACKGROUND].set(1.0).at[-1].set(around[0] - star[BACKGROUND])
+    gram += around[1] * jnp.outer(sky, sky)
     return StarNormal(gram[-1, -1], gram[:-1, :-1], gram[:-1, -1])
 
 
@@ -80,16 +84,18 @@ def _solve(normal: StarNormal, damping: Array) -> StarStep:
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
-def fit_stars(model: PsfModel, start: StarsInPsf, data: Array, weight: Array, batch: int) -> Array:
+def fit_stars(
+    model: PsfModel, start: StarsInPsf, data: Array, weight: Array, around: Array, batch: int
+) -> Array:
     """Best x, y, flux, background of each star in its PSF, (n, 4).
 
-    `data`, `weight`: (n, S, S) ADU and 1/ADU^2.
+    `data`, `weight`: (n, S, S) ADU and 1/ADU^2; `around`: (n, 2), see StarData.
     """
 
-    def fit_one(one: tuple[StarsInPsf, Array, Array]) -> Array:
-        (star, params), its_data, its_weight = one
+    def fit_one(one: tuple[StarsInPsf, Array, Array, Array]) -> Array:
+        (star, params), *its_data = one
         state = minimise(
-            lambda parameters: _normal(model, parameters, params, its_data, its_weight),
+            lambda parameters: _normal(model, parameters, params, *its_data),
             _solve,
             star,
             NITER,
@@ -97,7 +103,7 @@ def fit_stars(model: PsfModel, start: StarsInPsf, data: Array, weight: Array, ba
         )
         return state.parameters
 
-    return jax.lax.map(fit_one, (start, data, weight), batch_size=batch)
+    return jax.lax.map(fit_one, (start, data, weight, around), batch_size=batch)
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
@@ -123,7 +129,12 @@ def star_covariances(
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def own_covariances(
-    model: PsfModel, fitted: StarsInPsf, weight: Array, model_error: Array, batch: int
+    model: PsfModel,
+    fitted: StarsInPsf,
+    weight: Array,
+    around: Array,
+    model_error: Array,
+    batch: int,
 ) -> tuple[Array, Array]:
     """Covariances (n, 4, 4) of stars in a PSF: by the noise of their pixels, and by its error.
 
@@ -131,16 +142,17 @@ def own_covariances(
     and one star independent of the other: the PSF errs by where in its pixel a star falls.
     """
 
-    def one(star_and_weight: tuple[StarsInPsf, Array]) -> tuple[Array, Array]:
-        (star, params), its_weight = star_and_weight
+    def one(its: tuple[StarsInPsf, Array, Array]) -> tuple[Array, Array]:
+        (star, params), its_weight, its_around = its
         columns, light = _columns(model, star, params, its_weight.shape[-1])
         columns = columns.reshape(N_STAR_PARAMETERS, -1)
         gram = (columns * its_weight.ravel()) @ columns.T
+        gram = gram.at[BACKGROUND, BACKGROUND].add(its_around[1])
         inverse = jnp.linalg.inv(gram + jnp.diag(jnp.where(jnp.diagonal(gram) > 0, 0.0, 1.0)))
         response = inverse @ (columns * (its_weight * model_error * light).ravel())
         return inverse, response @ response.T
 
-    return jax.lax.map(one, (fitted, weight), batch_size=batch)
+    return jax.lax.map(one, (fitted, weight, around), batch_size=batch)
 
 
 @partial(jax.jit, static_argnames=("model", "size_px", "batch"))

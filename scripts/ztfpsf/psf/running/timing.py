@@ -70,7 +70,8 @@ def make_stars(model: PsfModel, n: int, size_px: int, degree: int, device: jax.D
     def alone(array: np.ndarray) -> Array:
         return jnp.asarray(array)[None]
 
-    stars_data = StarData(alone(data), alone(1.0 / variance), alone(basis))
+    around = np.zeros((n, 2))
+    stars_data = StarData(alone(data), alone(1.0 / variance), alone(basis), alone(around))
     return Problem(model, stars_data, Parameters(alone(first), alone(widened)), Batch(batch, 1))
 
 

@@ -46,7 +46,7 @@ def fit_all_stars(
     models = draw(model, in_psf, chunk.size.size_px, batch.stars)
     quality = _measure(chunk.stack.image, cleaned.kept, models, in_psf.stars)
     model_error = cleaned.kept.noise.model_error
-    own, of_model = own_covariances(model, in_psf, data.weight, model_error, batch)
+    own, of_model = own_covariances(model, in_psf, data, model_error, batch)
     of_psf = np.maximum((others.covariance - own)[..., FLUX, FLUX], 0.0) ** 0.5
     others = others._replace(covariance=others.covariance + np.asarray(of_model))
     chi2, n_pix, core_chi2 = (np.asarray(part) for part in quality)

@@ -18,12 +18,15 @@ from jax import Array
 from ztfpsf.noise import Noise, read_variance
 from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.psf.inputs.stack import Chunk, ImagePixels, list_rows
+from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.optimisers import gauss_newton
 from ztfpsf.psf.problem.images import draw, find_normal, local_params, make_problem, refit
 from ztfpsf.psf.problem.normal import NormalEquations
 from ztfpsf.psf.problem.parameters import Parameters, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf
 from ztfpsf.psf.profile.field import count_terms
+from ztfpsf.psf.profile.star import FLUX
+from ztfpsf.psf.weights.around import Outskirts, find_around, measure_outskirts
 from ztfpsf.psf.weights.grid import (
     GridSearch,
     begin_grid,
@@ -47,6 +50,7 @@ class Cleaned(NamedTuple):
     start: Parameters  # all stars, from moments; of a grid from the last round
     best: Parameters  # of the last round, all stars
     kept: Kept  # leading axis `image`
+    around: Array  # (p, n, 2), see ztfpsf.psf.weights.around
     fewest: np.ndarray  # (p,) smallest number of stars that a round fitted
     grid: GridSearch | None = None
 
@@ -54,7 +58,7 @@ class Cleaned(NamedTuple):
         """All stars with the weights found, (p, n, ...)."""
         weight = self.kept.good / self.kept.variance
         terms = self.grid and self.grid.terms
-        return StarData(chunk.stack.image.data, weight, chunk.stack.basis, terms)
+        return StarData(chunk.stack.image.data, weight, chunk.stack.basis, self.around, terms)
 
     @property
     def has_stars(self) -> np.ndarray:
@@ -123,7 +127,8 @@ def _begin(chunk: Chunk) -> Cleaned:
     start = Parameters(stars, profile)
     noise = Noise(image.gain, read_variance(image.read_noise_electron, image.gain))
     kept = Kept(image.good, stack.variance, has_pixels, has_pixels, noise)
-    return Cleaned(start, start, kept, np.full(chunk.n_images, chunk.size.n_candidates))
+    around = jnp.zeros((*stack.is_star.shape, 2))
+    return Cleaned(start, start, kept, around, np.full(chunk.n_images, chunk.size.n_candidates))
 
 
 def _fit_round(chunk: Chunk, cleaned: Cleaned) -> tuple[Cleaned, NormalEquations]:
@@ -159,19 +164,37 @@ def _reject(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
     models = draw(chunk.model, fitted, chunk.size.size_px, batch.stars)
     image, clipping = chunk.stack.image, chunk.settings.clipping
     used = cleaned.kept.good & cleaned.is_fitted(chunk)[:, :, None, None]
-    kept = _reject_all(image, models, fitted.stars, used, clipping, batch.problems)
-    return cleaned._replace(best=cleaned.best._replace(stars=fitted.stars), kept=kept)
+    arrays = (image, models, fitted, used)
+    kept, outskirts = _reject_all(chunk.model, arrays, clipping, batch.problems)
+    around = _find_around(chunk, fitted.stars, kept, outskirts)
+    best = cleaned.best._replace(stars=fitted.stars)
+    return cleaned._replace(best=best, kept=kept, around=around)
 
 
-@partial(jax.jit, static_argnames=("clipping", "problems"))
+@partial(jax.jit, static_argnames=("model", "clipping", "problems"))
 def _reject_all(
-    image: ImagePixels, models: Array, stars: Array, used: Array, clipping: Clipping, problems: int
-) -> Kept:
-    """`used`: (p, n, S, S) pixels that the fit has seen; they tell the noise."""
+    model: PsfModel,
+    arrays: tuple[ImagePixels, Array, StarsInPsf, Array],
+    clipping: Clipping,
+    problems: int,
+) -> tuple[Kept, Outskirts]:
+    """Images, models of their stars, the stars, and the pixels (p, n, S, S) that the fit has seen;
+    they tell the noise.
+    """
 
-    def reject_one(one: tuple[ImagePixels, Array, Array, Array]) -> Kept:
-        its_image, its_models, its_stars, its_used = one
-        noise = measure_noise(its_image, its_models, its_stars, its_used)
-        return reject(its_image, its_models, its_stars, noise, clipping)
+    def reject_one(one: tuple[ImagePixels, Array, StarsInPsf, Array]) -> tuple[Kept, Outskirts]:
+        image, models, (stars, params), used = one
+        noise = measure_noise(image, models, stars, used)
+        kept = reject(image, models, stars, noise, clipping)
+        weight = kept.good / kept.variance
+        return kept, measure_outskirts(model, image, models, stars, params, weight)
 
-    return jax.lax.map(reject_one, (image, models, stars, used), batch_size=problems)
+    return jax.lax.map(reject_one, arrays, batch_size=problems)
+
+
+def _find_around(chunk: Chunk, stars: Array, kept: Kept, outskirts: Outskirts) -> Array:
+    """The background that the sky around each star says, (p, n, 2)."""
+    image = chunk.stack.image
+    arrays = (outskirts, stars[..., FLUX], image.sky_adu, image.sky_error_adu, kept.is_usable)
+    images = (jax.tree.map(lambda leaf, i=i: leaf[i], arrays) for i in range(chunk.n_images))
+    return jnp.asarray(np.stack([find_around(*one) for one in images]))
