@@ -63,6 +63,7 @@ onerror:
 localrules:
     all,
     fetch_sample,
+    lightcurves,
     report,
 
 

@@ -123,3 +123,49 @@ rule extract_lightcurve:
         code=code_hash("extract_lightcurve.py"),
     script:
         "../scripts/extract_lightcurve.py"
+
+
+rule plot_lightcurve:
+    input:
+        **rules.extract_lightcurve.output,
+    output:
+        picture=report(
+            picture("results/plot_lightcurve/{target}_{filtercode}_lightcurve"),
+            caption="captions/lightcurve.rst",
+            category="Light curves",
+            labels={"target": "{target}", "filter": "{filtercode}"},
+        ),
+    log:
+        "logs/plot_lightcurve/{target}_{filtercode}.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        code=code_hash("plot_lightcurve.py"),
+    script:
+        "../scripts/plot_lightcurve.py"
+
+
+rule export_lightcurve:
+    input:
+        lightcurve=rules.extract_lightcurve.output.lightcurve,
+        covariance=rules.extract_lightcurve.output.covariance,
+        record=rules.extract_lightcurve.output.record,
+    output:
+        sncosmo="results/export_lightcurve/{target}_{filtercode}_sncosmo.ecsv",
+        dr2="results/export_lightcurve/{target}_{filtercode}_LC.csv",
+        forced="results/export_lightcurve/{target}_{filtercode}_forced.txt",
+    log:
+        "logs/export_lightcurve/{target}_{filtercode}.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        code=code_hash("export_lightcurve.py"),
+    script:
+        "../scripts/export_lightcurve.py"
+
+
+rule lightcurves:
+    "pictures and exports of all targets of the sheet that the images may hold"
+    input:
+        every_lightcurve(rules.plot_lightcurve.output),
+        every_lightcurve(rules.export_lightcurve.output),

@@ -153,5 +153,8 @@ rule report:
         lambda wildcards: products.there(
             expand(rules.plot_survey.output, filtercode=FILTERCODES)
         ),
+        lambda wildcards: products.there(
+            every_lightcurve(rules.plot_lightcurve.output)(wildcards)
+        ),
         pictures_of_masters,
         [*pictures_of_units()],

@@ -71,3 +71,20 @@ def of_target(product):
         )
 
     return find
+
+
+@cache
+def lightcurves_of_sheet():
+    """Target and filter of all light curves that there are images for; the others are told."""
+    found = targets.list_lightcurves(SHEET, TARGETS)
+    print(*found.faults, sep="\n", file=sys.stderr, end="\n" if found.faults else "")
+    return found.wanted
+
+
+def every_lightcurve(product):
+    """Input function: products of all targets."""
+    return lambda wildcards: [
+        path
+        for target, filtercode in lightcurves_of_sheet()
+        for path in expand(product, target=target, filtercode=filtercode)
+    ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ztfpsf.errors import InputError
 from ztfpsf.footprints import find_quadrants, is_on_grid, may_hold
@@ -52,6 +52,28 @@ def find_groups(sheet: ImageSheet, target: Target, filtercode: str) -> list[str]
             "images."
         )
     return found
+
+
+class Wanted(NamedTuple):
+    """Light curves, target and filter; sentences about targets that have none."""
+
+    wanted: list[tuple[str, str]]
+    faults: list[str]
+
+
+def list_lightcurves(sheet: ImageSheet, targets: TargetSheet) -> Wanted:
+    """All light curves that there are images for, and a sentence about each target without any."""
+    wanted, faults = [], list(targets.faults.values())
+    for target in targets.targets.values():
+        told = []
+        for filtercode in target.filters:
+            try:
+                find_groups(sheet, target, filtercode)
+                wanted.append((target.name, filtercode))
+            except InputError as error:
+                told.append(str(error))
+        faults += told if len(told) == len(target.filters) else []
+    return Wanted(wanted, faults)
 
 
 def find_targets(images: Iterable[str], targets: Iterable[Target]) -> dict[str, list[Target]]:
