@@ -25,7 +25,7 @@ UV_COMPILE := pip compile --universal --fork-strategy fewest --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env tools demo report test coverage fuzz test-cluster test-report lint format docs pictures lock bench bench-scale bench-gpu bench-calibration bench-survey clean
+.PHONY: help env tools demo report test coverage fuzz test-cluster test-report lint format docs pictures lock bench bench-scale bench-gpu bench-calibration bench-survey bench-lightcurves clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,10 @@ bench-scale: $(STAMP) ## plan of a night, images per second, time against the nu
 
 bench-survey: $(STAMP) ## zero points of a simulated survey beside LSQR (SIZES="1e5 1e6")
 	$(BIN)/python tests/bench/survey.py results/bench_survey --sizes $(or $(SIZES),1e5 1e6)
+
+bench-lightcurves: $(STAMP) $(BENCH_PSF_STAMP) ## simulated supernovae against the truth, beside photutils (EPOCHS=300)
+	PYTHONPATH=scripts $(BIN)/python tests/bench/lightcurves/bench.py \
+	  .venv-bench-psf/bin/python results/bench_lightcurves --epochs $(or $(EPOCHS),300)
 
 bench-gpu: ## whether a GPU computes right, and how fast, in 8 minutes; PYTHON has JAX for it, SciPy and pandas
 	PYTHONPATH=scripts:tests/bench/psf $(PYTHON) tests/bench/gpu/bench_gpu.py results/bench_gpu/figures.json

@@ -1,0 +1,192 @@
+"""Light curves of simulated supernovae in galaxies, ours and others', against the truth.
+
+    python tests/bench/lightcurves/bench.py <python of the peers> <folder> [--epochs 300]
+
+Writes <folder>/lightcurves.md. Twice the same field: with PSFs that are known, and with PSFs,
+shifts and ratios from the stars. Forced photometry by photutils and by a matched filter gets the
+fitted PSFs and the same pixels. At last the cost of a target and 50 stars in 1000 exposures.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from epochs import HOSTS, N_STARS, SKY_ADU, Epochs, make_light_curve, simulate
+from judge import judge, judge_forced, judge_star
+from reduction import Reduced, know, make_scene, reduce
+from ztfpsf.lightcurve.fit import fit_scenes
+from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
+from ztfpsf.psf.product.sampling import draw_oversampled
+
+HERE = Path(__file__).parent
+TARGET = SceneSettings()
+STAR = SceneSettings(host_radius_px=0.0, position_error_arcsec=0.05, n_rounds=2)
+EQUAL = 8  # stars of the brightness of the supernovae at their peak
+OVERSAMPLING = 4
+
+
+def fit(epochs: Epochs, reduced: Reduced, numbers: Sequence[int]) -> list[LightCurve]:
+    settings = STAR if numbers[0] < N_STARS else TARGET
+    return list(fit_scenes([make_scene(epochs, reduced, k) for k in numbers], settings))
+
+
+def compare(epochs: Epochs, reduced: Reduced) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of supernovae and of stars."""
+    stars = fit(epochs, reduced, range(2 * EQUAL))
+    noise = [make_scene(epochs, quiet(reduced), k) for k in range(2 * EQUAL)]
+    own = [found.flux_error_adu for found in fit_scenes(noise, STAR)]
+    flux = epochs.flux_adu[0]
+    table = pd.DataFrame(
+        [
+            judge_star(found, flux[k], 26.2 - 2.5 * np.log10(flux[k]), own[k])
+            for k, found in enumerate(stars)
+        ]
+    )
+    scale = table["factor"][:EQUAL].mean()
+    baseline = make_light_curve(len(epochs.data))[1]
+    numbers = range(N_STARS, N_STARS + len(HOSTS))
+    rows = [
+        judge(found, scale * epochs.flux_adu[:, k], baseline)
+        for k, found in zip(numbers, fit(epochs, reduced, numbers), strict=True)
+    ]
+    names = ("host_mag", "sersic", "radius_px", "distance")
+    return pd.DataFrame(HOSTS, columns=names).join(pd.DataFrame(rows)), table
+
+
+def quiet(reduced: Reduced) -> Reduced:
+    """Without errors of ratio and place."""
+    return reduced._replace(
+        position_error_px=np.zeros_like(reduced.position_error_px),
+        ratio_error=np.zeros_like(reduced.ratio_error),
+    )
+
+
+def force(epochs: Epochs, reduced: Reduced, python: str, folder: Path) -> pd.DataFrame:
+    """photutils and a matched filter, by host."""
+    numbers = np.arange(N_STARS, N_STARS + len(HOSTS))
+    baseline = make_light_curve(len(epochs.data))[1]
+    half = epochs.data.shape[-1] // 2
+    at = reduced.position_px[:, numbers] - epochs.corner_px[:, numbers]
+    data = epochs.data[:, numbers] - SKY_ADU
+    sigma = np.array(
+        [np.sqrt(SKY_ADU / p.noise.gain + p.noise.constant_adu2) for p in reduced.psfs]
+    )
+    middle = np.array([512.0])
+    pictures = [draw_oversampled(p, middle, middle, OVERSAMPLING, half)[0] for p in reduced.psfs]
+    request, fluxes = folder / "request.npz", folder / "fluxes.npz"
+    psf = np.stack(pictures)
+    np.savez(request, data=data, at=at, sigma=sigma, psf=psf, oversampling=OVERSAMPLING)
+    subprocess.run([python, HERE / "run_photutils.py", request, fluxes], check=True)
+    answer = np.load(fluxes)
+    rows = []
+    for row, k in enumerate(numbers):
+        ratio, true = reduced.ratio[:, k], epochs.flux_adu[:, k]
+        filtered = [
+            match(stamp, psf, place)
+            for stamp, psf, place in zip(
+                data[:, row], reduced.psfs, reduced.position_px[:, k], strict=True
+            )
+        ]
+        ours = judge_forced(answer["flux"][:, row] / ratio, true, baseline)
+        rows.append([HOSTS[row][0], *ours, *judge_forced(filtered / ratio, true, baseline)])
+    code = str(answer["code"])
+    names = ("bias", "scatter")
+    columns = [
+        "host_mag",
+        *(f"{code} {name}" for name in names),
+        *(f"filter {name}" for name in names),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def match(stamp: np.ndarray, psf: object, place: np.ndarray) -> float:
+    """Flux by the PSF as a filter of sky noise; the level of the sky is known."""
+    picture = psf.stamp(*place, stamp.shape[-1], 0.0)
+    return float((picture * stamp).sum() / (picture**2).sum())
+
+
+def cost(epochs: Epochs, reduced: Reduced, n: int = 1000, n_stars: int = 50) -> str:
+    """One target and stars, exposures repeated; in a process that has compiled already."""
+    rows = np.arange(n) % len(epochs.data)
+
+    def repeat(k: int) -> Scene:
+        scene = make_scene(epochs, reduced, k)
+        psfs = [scene.psfs[row] for row in rows]
+        fields = {name: np.asarray(getattr(scene, name))[rows] for name in scene._fields[1:-2]}
+        return scene._replace(**fields, psfs=psfs, status=["ok"] * n)
+
+    begun = os.times()
+    (_,) = fit_scenes([repeat(N_STARS + 4)], TARGET)
+    middle = os.times()
+    first = repeat(0)
+    stars = (repeat(k)._replace(psfs=first.psfs) for k in range(n_stars))
+    for _ in fit_scenes(stars, STAR):
+        pass
+    ended = os.times()
+    target_s = middle.user + middle.system - begun.user - begun.system
+    stars_s = ended.user + ended.system - middle.user - middle.system
+    memory_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return (
+        f"A target in {n} exposures takes {target_s:.1f} CPU seconds, {n_stars} stars "
+        f"{stars_s:.1f}; peak memory {memory_gb:.2f} GB."
+    )
+
+
+def write(folder: Path, parts: list[tuple[str, pd.DataFrame | str]]) -> None:
+    text = []
+    for title, part in parts:
+        body = part if isinstance(part, str) else _tabulate(part)
+        text.append(f"## {title}\n\n{body}\n")
+    (folder / "lightcurves.md").write_text("\n".join(text))
+    print("\n".join(text))
+
+
+def _tabulate(table: pd.DataFrame) -> str:
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    lines += ["| " + " | ".join(f"{value:.3g}" for value in row) + " |" for row in table.to_numpy()]
+    return "\n".join(lines)
+
+
+def summarise(table: pd.DataFrame) -> str:
+    """Bias of all supernovae together, and their pulls."""
+    weight = table["bias_error_mmag"] ** -2
+    bias = (weight * table["bias_mmag"]).sum() / weight.sum()
+    return (
+        f"Bias {bias:.2f} +- {weight.sum() ** -0.5:.2f} mmag; pulls: bright "
+        f"{np.sqrt((table['pull_bright'] ** 2).mean()):.3f}, without light "
+        f"{np.sqrt((table['pull_zero'] ** 2).mean()):.3f} (mean {table['mean_zero'].mean():.3f}), "
+        f"means {np.sqrt((table['pull_mean'] ** 2).mean()):.2f}."
+    )
+
+
+def main(python: str, folder: Path, n_epochs: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: list[tuple[str, pd.DataFrame | str]] = []
+    for title, kind in (("PSFs known", "moffat"), ("PSFs fitted", "galsim")):
+        epochs = simulate(n_epochs, 1, kind)
+        reduced = know(epochs) if kind == "moffat" else reduce(epochs, "moffat_grid", folder)
+        supernovae, stars = compare(epochs, reduced)
+        parts += [(title, supernovae), (f"{title}: all", summarise(supernovae))]
+        parts += [(f"{title}: stars", stars)]
+        write(folder, parts)
+    begun = time.perf_counter()
+    parts += [("Others", force(epochs, reduced, python, folder))]
+    print(f"others: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    parts += [("Cost", cost(epochs, reduced))]
+    write(folder, parts)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("python", help="of an environment with photutils")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--epochs", type=int, default=300)
+    given = parser.parse_args()
+    main(given.python, given.folder, given.epochs)
