@@ -92,8 +92,10 @@ def make_light_curve(
     host = None
     if k:
         host = Host(
-            geometry.spread(parameters.host_adu),
-            geometry.spread(np.sqrt(np.diagonal(solution.covariance)[:k])),
+            geometry.spread(geometry.sharing @ parameters.host_adu),
+            geometry.spread(_find_errors(geometry.sharing, solution.covariance[:k, :k])),
+            geometry.points_px,
+            parameters.host_adu,
             prepared.reference,
             solution.precision,
             solution.n_effective,
@@ -133,6 +135,10 @@ def make_light_curve(
         has_baseline=bool((~is_on).any()),
         status=prepared.status,
     )
+
+
+def _find_errors(sharing: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("pk,kl,pl->p", sharing, covariance, sharing, optimize=True))
 
 
 def _spread_rows(geometry: Geometry, residual: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:

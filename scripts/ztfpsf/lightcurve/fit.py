@@ -26,7 +26,7 @@ from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.host import Solution, solve_shared
 from ztfpsf.lightcurve.measurement import Measured, measure
 from ztfpsf.lightcurve.model import N_MOTION, Drawn, Exposures, Parameters, cut, draw_light
-from ztfpsf.lightcurve.preparation import Prepared, prepare
+from ztfpsf.lightcurve.preparation import Prepared, make_geometry, prepare
 from ztfpsf.lightcurve.psfs import PsfStack, stack_psfs
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 
@@ -70,8 +70,7 @@ def fit_scenes(scenes: Sequence[Scene], settings: SceneSettings) -> Iterator[Lig
 
 def fit_scene(scene: Scene, settings: SceneSettings, stack: PsfStack) -> LightCurve:
     """Fit one object. `stack`: its PSFs, see stack_psfs."""
-    size_px = scene.data.shape[-1]
-    geometry = Geometry(size_px, settings.pixel_radius_px, settings.host_radius_px)
+    geometry = make_geometry(scene, settings)
     prepared = prepare(scene, geometry, stack)
     n = len(prepared.rows)
     if n == 0:

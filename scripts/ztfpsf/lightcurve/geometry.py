@@ -1,7 +1,8 @@
 """Which pixels are fitted, where the points of the host are, and which light each sends to which.
 
-Points are a pixel apart. In an exposure whose axes are those of the grid, the PSF of every point is
-the same picture moved by whole pixels, so that one wide picture holds the light of all of them.
+Points are a pixel apart, and half a pixel near the object: a nucleus has a place between pixels. In
+an exposure whose axes are those of the grid, the PSFs of points at whole pixels are one picture
+moved by whole pixels; four wide pictures hold the light of all of them.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ import numpy as np
 class Geometry:
     """Pixels within a radius of the middle of stamps of S x S px, and points of a host.
 
-    `host_radius_px` 0: no host, K = 0.
+    `host_radius_px` 0: no host, K = 0; `fine_radius_px`: within it points are half a pixel apart.
     """
 
     size_px: int
     pixel_radius_px: float
     host_radius_px: float
+    fine_radius_px: float
 
     @cached_property
     def pixels_px(self) -> np.ndarray:
@@ -36,30 +38,47 @@ class Geometry:
     def points_px(self) -> np.ndarray:
         """Offsets (x, y) of the K points from the expected place of the object."""
         if self.host_radius_px == 0:
-            return np.zeros((0, 2), int)
-        return _disc(self.host_radius_px, int(self.host_radius_px))
+            return np.zeros((0, 2))
+        whole = _disc(self.host_radius_px, int(self.host_radius_px)).astype(float)
+        fine = _disc(2 * self.fine_radius_px, int(2 * self.fine_radius_px)) / 2
+        return np.concatenate([whole, fine[(fine % 1).any(axis=1)]])
+
+    @cached_property
+    def phases_px(self) -> np.ndarray:
+        """Parts of a pixel that points are at, (J, 2): one picture of the PSF for each."""
+        return np.unique(self.points_px % 1, axis=0)
 
     @property
     def window_px(self) -> int:
-        """Width of the picture of a PSF that holds the light of all points."""
+        """Width of a picture of a PSF that holds the light of all points."""
         if not len(self.points_px):
             return 1
-        return 2 * int(self.pixels_px.max() + self.points_px.max()) + 1
+        return 2 * int(self.pixels_px.max() + np.ceil(self.points_px.max())) + 1
 
     @cached_property
     def window_index(self) -> np.ndarray:
-        """(N, K) place in the raveled picture of the light of point k in pixel p."""
-        x, y = np.moveaxis(self.pixels_px[:, None] - self.points_px[None], -1, 0)
-        half = self.window_px // 2
-        return (y + half) * self.window_px + x + half
+        """(N, K) place in the raveled pictures (J, W, W) of the light of point k in pixel p."""
+        phase = self.points_px % 1
+        picture = (phase[:, None] == self.phases_px).all(axis=-1).argmax(axis=1)
+        whole = (self.points_px - phase).astype(int)
+        x, y = np.moveaxis(self.pixels_px[:, None] - whole, -1, 0) + self.window_px // 2
+        return (picture * self.window_px + y) * self.window_px + x
+
+    @cached_property
+    def sharing(self) -> np.ndarray:
+        """(M^2, K) parts of the points' light in the pixels of a picture (M, M) of the host.
+
+        A point between pixels is shared equally among its neighbours.
+        """
+        half = int(self.host_radius_px)
+        step = np.arange(-half, half + 1)
+        near = np.maximum(0.0, 1.0 - np.abs(step[:, None, None] - self.points_px))  # (M, K, 2)
+        return (near[:, None, :, 1] * near[None, :, :, 0]).reshape(len(step) ** 2, -1)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Values of the points (K,) as a picture (M, M), NaN beyond the radius."""
-        half = int(self.host_radius_px)
-        picture = np.full((2 * half + 1, 2 * half + 1), np.nan)
-        x, y = (self.points_px + half).T
-        picture[y, x] = values
-        return picture
+        """Pixels (M^2,) as a picture (M, M), NaN where there is no point."""
+        size = 2 * int(self.host_radius_px) + 1
+        return np.where(self.sharing.any(axis=1), values, np.nan).reshape(size, size)
 
     def unravel(self, values: np.ndarray) -> np.ndarray:
         """Values of the pixels (E, N) as stamps (E, S, S) float32, NaN beyond the radius."""

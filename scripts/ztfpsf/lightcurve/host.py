@@ -13,7 +13,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 N_ITERATIONS = 100
 # Of the mean information on a point: less leaves single precision to settle points without data.
-LOWEST_PRECISION = 1e-6
+LOWEST_PRECISION = 3e-6
 
 
 class Solution(NamedTuple):

@@ -20,7 +20,7 @@ from jax import Array
 from ztfpsf.lightcurve.equations import find_variance
 from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.model import Exposures, Parameters, draw_light, draw_target, place
-from ztfpsf.lightcurve.preparation import prepare
+from ztfpsf.lightcurve.preparation import make_geometry, prepare
 from ztfpsf.lightcurve.psfs import stack_psfs
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 from ztfpsf.psf.models import PsfModel
@@ -52,7 +52,7 @@ def make_data(
     PSFs and variances are those of the light that was found. Exposures and pixels that the fit
     left out are left out here as well.
     """
-    geometry = Geometry(scene.data.shape[-1], settings.pixel_radius_px, settings.host_radius_px)
+    geometry = make_geometry(scene, settings)
     stack = stack_psfs(scene.psfs)
     prepared = prepare(scene, geometry, stack)
     rows = prepared.rows
@@ -61,8 +61,7 @@ def make_data(
     pixels = fitted.residuals.reshape(len(scene.data), -1)[rows][:, geometry.pixel_index]
     exposures = prepared.exposures._replace(params=params, is_good=np.isfinite(pixels))
     errors = np.repeat([settings.position_error_arcsec, settings.motion_error_arcsec_yr], 2)
-    x, y = (geometry.points_px + int(settings.host_radius_px)).T
-    points = np.zeros(0) if fitted.host is None else fitted.host.flux_adu[y, x]
+    points = np.zeros(0) if fitted.host is None else fitted.host.point_adu
     motion = np.append(fitted.shift_arcsec, fitted.motion_arcsec_yr)
     with jax.enable_x64(True), np.errstate(divide="ignore"):
         exposures = Exposures(*(jnp.asarray(array) for array in exposures))

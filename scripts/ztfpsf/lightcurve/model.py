@@ -84,16 +84,16 @@ def draw_host(geometry: Geometry, model: PsfModel, exposures: Exposures) -> Arra
         offset, params, skew, ratio = exposure
 
         def window(at: Array) -> tuple[Array, Array]:
-            picture = star_psf(model, at, params, geometry.window_px)
-            return picture, picture
+            places = at + jnp.asarray(geometry.phases_px)
+            draw = partial(star_psf, model, params=params, size_px=geometry.window_px)
+            pictures = jax.vmap(draw)(places)
+            return pictures, pictures
 
-        slopes, picture = jax.jacfwd(window, has_aux=True)(offset)
-        move = jnp.asarray(geometry.points_px, float) @ skew.T  # (K, 2) px
-        index = geometry.window_index
-        planes = (ratio * jnp.concatenate([picture[None], jnp.moveaxis(slopes, -1, 0)])).astype(
-            jnp.float32
-        )
-        plain, by_x, by_y = planes.reshape(3, -1)[:, index]
+        slopes, pictures = jax.jacfwd(window, has_aux=True)(offset)
+        move = jnp.asarray(geometry.points_px) @ skew.T  # (K, 2) px
+        planes = jnp.concatenate([pictures[None], jnp.moveaxis(slopes, -1, 0)])
+        single = (ratio * planes).astype(jnp.float32).reshape(3, -1)
+        plain, by_x, by_y = single[:, geometry.window_index]
         move = move.astype(jnp.float32)
         return plain + by_x * move[:, 0] + by_y * move[:, 1]
 

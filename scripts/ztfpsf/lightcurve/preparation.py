@@ -7,7 +7,7 @@ import numpy as np
 from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.model import Exposures
 from ztfpsf.lightcurve.psfs import PsfStack
-from ztfpsf.lightcurve.scene import OK, Scene
+from ztfpsf.lightcurve.scene import OK, Scene, SceneSettings
 
 MAX_OFFSET_PX = 1.5  # stamps are around the nearest pixel; maps may differ a little
 CORE_RADIUS_PX = 3.0
@@ -25,6 +25,16 @@ class Prepared(NamedTuple):
     position_px: np.ndarray  # (n, 2) expected place in the image
     reference: np.ndarray  # (2, 2) Jacobian of the host's grid
     status: list[str]  # of all
+
+
+def make_geometry(scene: Scene, settings: SceneSettings) -> Geometry:
+    """Pixels and points of a scene."""
+    return Geometry(
+        scene.data.shape[-1],
+        settings.pixel_radius_px,
+        settings.host_radius_px,
+        settings.fine_radius_px,
+    )
 
 
 def prepare(scene: Scene, geometry: Geometry, stack: PsfStack) -> Prepared:

@@ -50,13 +50,15 @@ class SceneSettings:
     """How a scene is fitted.
 
     `host_radius_px`: points of the host lie within this radius of the object, one every pixel; 0
-    for stars, which have no host. `pixel_radius_px`: pixels within it are fitted, as far as the
+    for stars, which have no host. `fine_radius_px`: within it, one every half pixel.
+    `pixel_radius_px`: pixels within it are fitted, as far as the
     stamp reaches. `position_error_arcsec`: of the catalogue's place, each axis; 0 holds it.
     `motion_error_arcsec_yr`: of its proper motion, 0 holds that. `n_rounds`: of weights, PSFs at
     the light found, and steps of the position.
     """
 
     host_radius_px: float = 12.0
+    fine_radius_px: float = 4.0
     pixel_radius_px: float = 10.5
     position_error_arcsec: float = 0.3
     motion_error_arcsec_yr: float = 0.0
@@ -71,14 +73,16 @@ class SceneSettings:
 
 
 class Host(NamedTuple):
-    """The host as point sources, ADU of the common scale; [row, column], NaN beyond the radius.
+    """The host as point sources, ADU of the common scale.
 
-    The middle is the expected place of the target; neighbours are a pixel of the mean exposure
-    apart.
+    Pictures are [row, column] and NaN beyond the radius; their middle is the expected place of the
+    target, their pixels are those of the mean exposure.
     """
 
     flux_adu: np.ndarray  # (M, M)
     error_adu: np.ndarray  # (M, M)
+    points_px: np.ndarray  # (K, 2) x and y from the target, in the pixels of the pictures
+    point_adu: np.ndarray  # (K,)
     jacobian: np.ndarray  # (2, 2) d(x, y) / d(east, north) of its axes, px/arcsec
     precision: float  # of the prior, ADU^-2: the one of largest evidence
     n_effective: float  # points that the data determine

@@ -21,7 +21,7 @@ from ztfpsf.psf.product.sampling import draw_oversampled
 GAIN, READ_NOISE, SKY_ADU, ZERO_POINT_MAG = 6.2, 9.5, 150.0, 26.2
 NOISE = Noise(GAIN, read_variance(READ_NOISE, GAIN))
 FIELD_PX, SIZE_PX, FINE, HALF_PX = 1024, 25, 4, 36
-N_STARS, PEAK_MAG = 80, 17.0
+N_STARS, PEAK_MAG = 80, 16.0
 # Magnitude of the galaxy, Sersic index, half-light radius in px, distance of the supernova from the
 # middle in half-light radii.
 HOSTS = (
