@@ -53,16 +53,19 @@ $(TOOLS): envs/tools.lock | $(STAMP)
 	@$(BIN)/python $(PIP_INSTALL) $<
 	@touch $@
 
-demo: $(STAMP) ## a real image (31 MB are fetched), and a simulated CCD from raw frames: PSFs, judged
-	@echo "Step 1 of 4: a real image is fetched, its stars selected, its PSF fitted, drawn and judged."
+demo: $(STAMP) ## a real image (31 MB are fetched), a simulated CCD from raw frames, a light curve
+	@echo "Step 1 of 5: a real image is fetched, its stars selected, its PSF fitted, drawn and judged."
 	$(SNAKEMAKE) results/plot_psf/$(FIRST)_star.png results/validate_psf/$(FIRST)_validation.txt
 	@echo "The PSF beside a star: results/plot_psf/$(FIRST)_star.png; how good it is:"
 	@head -n 4 results/validate_psf/$(FIRST)_validation.txt
-	@echo "Step 2 of 4: raw frames of a CCD are simulated and calibrated, its PSFs fitted and compared with the truth."
+	@echo "Step 2 of 5: raw frames of a CCD are simulated and calibrated, its PSFs fitted and compared with the truth."
 	$(SNAKEMAKE) --configfile config/simulation.yaml
-	@echo "Step 3 of 4: the real image by all optimisers, side by side."
+	@echo "Step 3 of 5: the real image by all optimisers, side by side."
 	$(SNAKEMAKE) $(COMPARE)
-	@echo "Step 4 of 4: all of it on one page."
+	@echo "Step 4 of 5: the light curve of a supernova in twelve simulated exposures."
+	$(SNAKEMAKE) --configfile config/lightcurve.yaml -- lightcurves
+	@echo "The light curve: results/plot_lightcurve/SIM1_zr_lightcurve.png"
+	@echo "Step 5 of 5: all of it on one page."
 	$(SNAKEMAKE) $(COMPARE) --rerun-triggers mtime --forcerun summarise_run -- report
 	$(BIN)/snakemake $(COMPARE) $(REPORT) -- report
 	@cat results/compare_truth/*/*/*_truth.md results/compare_fits/*_summary.txt

@@ -11,8 +11,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from ztfpsf.errors import InputError
+from ztfpsf.lightcurve.flags import Limits
+from ztfpsf.lightcurve.scene import SceneSettings
 from ztfpsf.photometry.fit import PhotometrySettings
 from ztfpsf.psf.inputs.settings import Clipping
+from ztfpsf.simulation.epoch_settings import EpochSettings
 from ztfpsf.stars.selection import Criteria
 from ztfpsf_workflow.configuration import check_schema, read_configuration, to_number
 from ztfpsf_workflow.contradictions import list_plugins
@@ -72,7 +75,8 @@ def test_keys_with_a_unit_say_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlay", "n_fits"), [("config", 1), ("minimal", 2), ("compare", 6), ("simulation", 1)]
+    ("overlay", "n_fits"),
+    [("config", 1), ("minimal", 2), ("compare", 6), ("simulation", 1), ("lightcurve", 1)],
 )
 def test_shipped_configurations_are_valid(overlay: str, n_fits: int) -> None:
     changes = yaml.safe_load((ROOT / "config" / f"{overlay}.yaml").read_text())
@@ -263,6 +267,18 @@ def test_options_of_every_optimiser() -> None:
 
 def test_clipping_of_the_fit() -> None:
     assert yaml.safe_load(CONFIG)["fit_psf"]["clipping"] == dataclasses.asdict(Clipping())
+
+
+def test_settings_of_light_curves() -> None:
+    block = yaml.safe_load(CONFIG)["extract_lightcurve"]
+    assert block["scene"] == dataclasses.asdict(SceneSettings())
+    assert block["limits"] == dataclasses.asdict(Limits())
+
+
+def test_settings_of_the_series() -> None:
+    defaults = dataclasses.asdict(EpochSettings())
+    shown = yaml.safe_load(CONFIG)["simulate_epochs"]
+    assert {**shown, "fwhm_px": tuple(shown["fwhm_px"])} == defaults
 
 
 def test_criteria_of_the_selection() -> None:

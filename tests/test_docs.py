@@ -88,11 +88,15 @@ def test_picture_keeps_its_colours(tmp_path: Path) -> None:
 
 
 def test_pictures_of_the_report_are_listed() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (Run|Stars|PSF|Calibration|Survey) \|", ALL, re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (Run|Stars|PSF|Calibration|Survey|Light curves) \|", ALL, re.M
+    )
     captions = {path.stem for path in (ROOT / "rules" / "captions").glob("*.rst")}
     assert sorted(name for name, _ in rows) == sorted(captions - {"page"})
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    assert dict(re.findall(r'captions/(\w+)\.rst",\s+category="(\w+)"', rules)).items() <= set(rows)
+    assert dict(re.findall(r'captions/(\w+)\.rst",\s+category="([\w ]+)"', rules)).items() <= set(
+        rows
+    )
 
 
 def test_notebook_holds_no_results() -> None:

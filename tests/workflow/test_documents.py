@@ -34,6 +34,9 @@ def test_command_plans_its_jobs(workflow: Workflow, command: str) -> None:
         workflow.write_sheet(workflow.write_images([QUADRANT]), name)
     # Snakemake looks for it where it is called.
     (workflow.base / "mine.yaml").write_text("select_stars: {magnitude_max_mag: 19.0}\n")
+    (directory / "targets.csv").write_text(
+        "target,ra_deg,dec_deg,mjd_min,mjd_max\nSN2020abc,57.9974,35.7463,59110,59250\n"
+    )
     (directory / "frames.csv").write_text(f"path\n{FRAMES}\n")
     (directory / FRAMES).touch()
     words = [

@@ -8,7 +8,7 @@ import yaml
 from workflow_copy import ROOT, Workflow
 
 PROFILE = yaml.safe_load((ROOT / "profiles" / "ccin2p3" / "config.yaml").read_text())
-GPU_RULES = {"fit_psf", "measure_photometry", "time_fits"}
+GPU_RULES = {"fit_psf", "measure_photometry", "time_fits", "extract_lightcurve"}
 # They run where Snakemake runs.
 LOCAL_RULES = {"all", "fetch_sample"}
 JOB = re.compile(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", re.MULTILINE)
@@ -33,6 +33,9 @@ def test_fits_go_to_a_v100_and_all_else_to_htc(workflow: Workflow, configuration
     path = workflow.base / "config" / f"{configuration}.yaml"
     jobs = planned(workflow, "--configfile", str(path))
     jobs += planned(workflow, targets=["results/time_fits/fits_seconds.parquet"])
+    series = str(workflow.base / "config" / "lightcurve.yaml")
+    light_curve = "results/extract_lightcurve/SIM1_zr_lightcurve.parquet"
+    jobs += planned(workflow, "--configfile", series, targets=[light_curve])
     assert {rule for rule, _ in jobs} >= GPU_RULES | {"select_stars", "plot_psf"}
     for rule, resources in jobs:
         is_fit = rule in GPU_RULES

@@ -77,18 +77,18 @@ def describe_star(star: pd.Series, rows: pd.DataFrame) -> dict[str, Any]:
     """A star's mean flux, its scatter and what noise alone would give."""
     used = rows[(rows["status"] == OK) & (rows["flux_error_adu"] > 0)]
     flux, error = used["flux_adu"].to_numpy(), used["flux_error_adu"].to_numpy()
-    n, weight = len(used), 1.0 / error**2
+    n, weight = np.float64(len(used)), 1.0 / error**2
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = float(weight @ flux / weight.sum())
+        mean = float(np.divide(weight @ flux, weight.sum()))
         chi2 = float(weight @ (flux - mean) ** 2)
-        rms, expected = (float(np.sqrt(np.mean(x**2))) / mean for x in (flux - mean, error))
-    dof = max(n - 1, 0)
+        rms, expected = (float(np.sqrt(x @ x / n)) / mean for x in (flux - mean, error))
+    dof = max(int(n) - 1, 0)
     return {
         **{name: star[name] for name in ("name", "ra_deg", "dec_deg", "distance_arcsec")},
         **{name: star[name] for name in ("colour_mag", "reference_mag", "reference_error_mag")},
         "mean_flux_adu": mean,
         "mean_flux_error_adu": float(weight.sum() ** -0.5) if n else np.nan,
-        "n_used": n,
+        "n_used": int(n),
         "chi2": chi2,
         "dof": dof,
         "rms_mmag": 1e3 * MAG_PER_LN * rms if n else np.nan,
