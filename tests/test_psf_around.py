@@ -10,10 +10,10 @@ from problems import make_stamps, make_truth
 from ztfpsf.psf.inputs.settings import FitSettings
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.optimisers import get_optimiser
+from ztfpsf.psf.profile.rings import light_within, ring_mean
 from ztfpsf.psf.profile.star import BACKGROUND, FLUX, star_psf
 from ztfpsf.psf.solution.fit import fit_image
-from ztfpsf.psf.weights.around import Outskirts, _ring_mean, find_around
-from ztfpsf.stamps import RING_GAP_PX, RING_WIDTH_PX
+from ztfpsf.psf.weights.around import Outskirts, find_around
 
 N = 1000
 SKY_ADU, COMMON_ADU, SCATTER_ADU = 150.0, 0.4, 0.3
@@ -56,15 +56,16 @@ def test_light_of_the_ring(name: str) -> None:
     """The mean of a stamp that is large enough to hold it."""
     model = replace(get_model(name), grid=None)
     params = jnp.asarray([*model.start(2.0)])
-    size_px = 25
     large = 81
     stamp = np.asarray(star_psf(model, jnp.zeros(2), params, large))
     steps = np.arange(large) - large // 2
     distance = np.hypot(steps, steps[:, None])
-    inner = size_px // 2 + RING_GAP_PX
-    ring = (distance > inner) & (distance <= inner + RING_WIDTH_PX)
-    mean = float(_ring_mean(model, params[None], size_px)[0])
+    inner, outer = 16.0, 26.0
+    ring = (distance > inner) & (distance <= outer)
+    mean = float(ring_mean(model, params[None], inner, outer)[0])
     assert mean == pytest.approx(stamp[ring].mean(), rel=0.03)
+    within = float(light_within(model, params, outer))
+    assert within == pytest.approx(stamp[distance <= outer].sum(), abs=1e-4)
 
 
 def test_a_known_sky_makes_fluxes_better() -> None:

@@ -36,7 +36,9 @@ SETTINGS = ValidationSettings(
 SIZE, SKY_ADU, GAIN, READ_NOISE, NX, NY = 25, 150.0, 6.0, 9.0, 900, 700
 FIT = {"status": "ok", "n_stars": 100, "n_rejected": 0, "clipped_fraction": 0.0}
 HEADER = {"exptime_s": 30.0, "magzp_mag": 26.2, "infobits": 0.0, "ipac_status": 1.0}
-CAMERA = {"sky_adu": SKY_ADU, **HEADER, **dict.fromkeys(APCOR_COLUMNS, np.nan)}
+CAMERA = {"sky_adu": SKY_ADU, "limited_fraction": 0.0, **HEADER} | dict.fromkeys(
+    APCOR_COLUMNS, np.nan
+)
 SIGMA_PX, N_PHASES = 1.0, 16
 
 
@@ -397,7 +399,7 @@ def test_each_criterion_decides(criterion) -> None:
         beyond = make_row(**{criterion.column: limit + step})
         found = judge(beyond, LIMITS)
         assert found.verdict == verdict, found
-        assert f"{limit:g}" in found.reason
+        assert f"{limit:.12g}" in found.reason
         assert ";" not in found.reason
         if criterion.error:
             unsure = beyond | {criterion.error: 2 * abs(limit)}

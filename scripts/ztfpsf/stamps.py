@@ -40,6 +40,8 @@ IMAGE_COLUMNS = {
     "sky_variance_adu2": float,
     "sky_correlation_x": float,
     "sky_correlation_y": float,
+    # Part of the stars, good but for it, that the configured magnitude limits leave out
+    "limited_fraction": float,
     **APCOR_COLUMNS,
 }
 STAR_COLUMNS = {

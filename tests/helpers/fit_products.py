@@ -102,7 +102,7 @@ def make_products(folder: Path, images: tuple[str, ...] = IMAGES[:1], n: int = 3
     rows = [
         {name: blank[kind] for name, kind in IMAGE_COLUMNS.items()}
         | {"image": image, "gain": GAIN, "read_noise_electron": READ_NOISE, "nx": NX, "ny": NY}
-        | {"infobits": 0.0, "magzp_mag": np.nan}
+        | {"infobits": 0.0, "magzp_mag": np.nan, "limited_fraction": 0.0}
         for image in images
     ]
     cubes = Stamps(

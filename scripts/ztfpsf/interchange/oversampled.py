@@ -21,6 +21,7 @@ class OversampledPsf(NamedTuple):
     x_px: np.ndarray  # (n,) position on the image, from 0
     y_px: np.ndarray
     data: np.ndarray  # (n, m, m): light in a whole pixel centred at each sample
+    flux_adu: float  # of the stars that it is for; NaN where no flux changes the PSF
 
 
 def make_oversampled(
@@ -30,7 +31,7 @@ def make_oversampled(
     cells = (np.arange(positions_per_axis) + 0.5) / positions_per_axis
     x, y = (axis.ravel() for axis in np.meshgrid(cells * psf.nx - 0.5, cells * psf.ny - 0.5))
     data = draw_oversampled(psf, x, y, oversampling, half_of(size_px))
-    return OversampledPsf(psf.image, oversampling, x, y, data)
+    return OversampledPsf(psf.image, oversampling, x, y, data, psf.typical_flux_adu)
 
 
 def to_hdus(psf: OversampledPsf, version: int) -> list[fits.ImageHDU | fits.BinTableHDU]:
@@ -45,6 +46,8 @@ def to_hdus(psf: OversampledPsf, version: int) -> list[fits.ImageHDU | fits.BinT
         cube.header[f"CDELT{axis}"] = 1 / psf.oversampling
     cube.header["IMAGE"] = (psf.image, "image of these PSFs")
     cube.header["OVERSAMP"] = (psf.oversampling, "samples per px and axis")
+    if np.isfinite(psf.flux_adu):
+        cube.header["PSFFLUX"] = (psf.flux_adu, "flux of the stars that it is for (ADU)")
     light = psf.data.sum(axis=(1, 2)) / psf.oversampling**2
     columns = {"x_px": psf.x_px, "y_px": psf.y_px, "light": light}
     table = [fits.Column(name, "D", array=values) for name, values in columns.items()]

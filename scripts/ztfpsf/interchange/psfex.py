@@ -61,6 +61,7 @@ class PsfexModel(NamedTuple):
     sampling_px: float
     fwhm_px: float  # at the centre of the image, of the disc with the area above half the peak
     light: float  # of a star of flux 1 within the samples, at the centre of the image
+    flux_adu: float  # of the stars that it is for; NaN where no flux changes the PSF
     worst_residual: float  # largest error of the planes on the image, of the PSF's peak
     worst_drawn: float  # the same as GalSim draws them, between the samples
 
@@ -87,6 +88,7 @@ def make_psfex(psf: Psf, degree: int, oversampling: int, size_px: int) -> PsfexM
         1 / oversampling,
         full_width_px(psf, *field.positions(np.zeros(1))),
         float(light),
+        psf.typical_flux_adu,
         float(np.max(residual.max(axis=(1, 2)) / drawn.max(axis=(1, 2)))),
         np.nan,
     )
@@ -160,6 +162,8 @@ def to_hdu(model: PsfexModel) -> fits.BinTableHDU:
         header[f"PSFAXIS{axis}"] = length
     header["IMAGE"] = (model.image, "image of this PSF")
     header["PSFLIGHT"] = (model.light, "part of the light within PSF_MASK, centre")
+    if np.isfinite(model.flux_adu):
+        header["PSFFLUX"] = (model.flux_adu, "flux of the stars that it is for (ADU)")
     header["PSFRESID"] = (model.worst_residual, "largest error of the polynomial, of the peak")
     if np.isfinite(model.worst_drawn):
         header["PSFDRAWN"] = (model.worst_drawn, "the same, drawn by GalSim between samples")

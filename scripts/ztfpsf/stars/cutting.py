@@ -70,8 +70,10 @@ def cut_image(
         variance = variance[cut]
         bad |= np.isnan(variance)
     table = stars.assign(image=name, x0_px=x0, y0_px=y0, **local)
+    described = describe_image(name, image, sky, measure_sky_noise(sky, is_blank))
+    n_limited = int((sources["reason"] == "magnitude").sum())
     return Stamps(
-        describe_image(name, image, sky, measure_sky_noise(sky, is_blank)),
+        described.assign(limited_fraction=n_limited / max(n_limited + len(stars), 1)),
         table[list(STAR_COLUMNS)],
         data,
         make_variance(image, data, bad, local_sky, variance),
@@ -211,6 +213,7 @@ def describe_image(name: str, image: ScienceImage, sky: Sky, noise: SkyNoise) ->
         "sky_adu": sky.level_adu,
         "sky_rms_adu": sky.rms_adu,
         **{f"sky_{name}": value for name, value in noise._asdict().items()},
+        "limited_fraction": np.nan,
         **read_apcor(header),
     }
     return pd.DataFrame([row])[list(IMAGE_COLUMNS)]

@@ -21,8 +21,8 @@ from ztfpsf.stars.measurement import (
 
 # The tests in their order; a rejected star carries the first it fails.
 REASONS = (
-    "magnitude",
     "faint",
+    "magnitude",
     "edge",
     "mask",
     "saturated",
@@ -40,8 +40,8 @@ COLUMNS = (
     "mag",
     "x_px",
     "y_px",
-    "half_light_radius_px",  # NaN of stars rejected as magnitude or faint, and without light
-    "snr",  # in an aperture of 4 typical half-light radii; NaN outside the magnitude limits
+    "half_light_radius_px",  # NaN of stars rejected as faint or magnitude, and without light
+    "snr",  # in an aperture of 4 typical half-light radii
     "neighbour_light",  # in parts of the star's own; NaN where not looked for
     "reason",
     "is_reserved",
@@ -109,10 +109,10 @@ def select(
         reason[(reason == "") & failed] = name
         return np.flatnonzero(reason == "")
 
+    radius = find_typical_radius(image, sky, x, y)
+    snr[:] = measure_snr(image, sky, x, y, radius)
+    reject("faint", ~(snr >= criteria.min_snr))
     left = reject("magnitude", ~_is_in_range(stars["mag"].to_numpy(), criteria))
-    radius = find_typical_radius(image, sky, x[left], y[left])
-    snr[left] = measure_snr(image, sky, x[left], y[left], radius)
-    left = reject("faint", ~(snr >= criteria.min_snr))
     # Centroids first: the edge is counted from where the star is, not from the catalogue.
     x[left], y[left], found[left] = find_centroids(image, sky, x[left], y[left], radius)
     _, snr[left], sizes[left] = measure(image, sky, x[left], y[left], radius)

@@ -11,12 +11,13 @@ ZERO_POINT_1S_MAG = 22.5
 
 
 def describe_header(fit: Mapping[str, Any], camera: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers that lie when the header does; NaN without the card.
+    """Numbers that go wrong when the header lies; NaN without the card.
 
     `fit`, `camera`: the image's rows of the fit's table and of the stamps' IMAGES. infobits and
     ipac_status: those of IPAC. zero_point_excess_mag: MAGZP above that of a clear sky, by the
     exposure time. noise_disagreement: how much the measured noise of the sky is larger than by
-    GAIN and READNOI, or smaller, in parts of it.
+    GAIN and READNOI, or smaller, in parts of it. limited_fraction: of the stars, outside the
+    magnitude limits, as a wrong zero point puts them.
     """
     ratio = float(fit.get("noise_ratio", np.nan))
     exptime_s = float(camera["exptime_s"])
@@ -25,5 +26,6 @@ def describe_header(fit: Mapping[str, Any], camera: Mapping[str, Any]) -> dict[s
         "infobits": float(camera["infobits"]),
         "ipac_status": float(camera["ipac_status"]),
         "zero_point_excess_mag": float(camera["magzp_mag"]) - float(expected),
+        "limited_fraction": float(camera["limited_fraction"]),
         "noise_disagreement": max(ratio, 1.0 / ratio) - 1.0 if ratio > 0 else np.nan,
     }

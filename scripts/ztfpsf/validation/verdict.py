@@ -70,6 +70,11 @@ CRITERIA = (
         "zero_point_excess_mag",
         "MAGZP is not that of its exposure time, off by {:+.2f} mag",
     ),
+    Criterion(
+        "max_limited_fraction",
+        "limited_fraction",
+        "part of the stars outside the magnitude limits: {:.2f}",
+    ),
     Criterion("max_apcor_offset_mmag", "apcor_offset_mmag", "offset from APCOR {:+.0f} mmag"),
     Criterion("max_infobits", "infobits", "IPAC's quality control says INFOBITS {:.0f}"),
     Criterion("min_ipac_status", "ipac_status", "IPAC's processing failed, STATUS {:.0f}"),
@@ -132,6 +137,6 @@ def _test(
         beyond = limit - size if criterion.is_minimum else size - limit
         if beyond > (error if np.isfinite(error) else np.inf):
             side = "below" if criterion.is_minimum else "above"
-            text = f"{criterion.words.format(value)}, {side} {limit:g}"
+            text = f"{criterion.words.format(value)}, {side} {limit:.12g}"
             return _Failure(level, beyond / max(abs(limit), 1e-12), text)
     return None

@@ -14,6 +14,7 @@ from ztfpsf.psf.inputs.padding import padded_size
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.field import field_basis, propagate
 from ztfpsf.psf.profile.flux import FluxRange, grid_basis
+from ztfpsf.psf.profile.rings import light_within
 from ztfpsf.psf.profile.star import star_psf
 
 
@@ -88,11 +89,36 @@ class Psf(NamedTuple):
         )
         return {name: (float(values[name][0]), float(errors[name][0])) for name in values}
 
+    @property
+    def typical_flux_adu(self) -> float:
+        """Flux that is drawn unless another is asked for; NaN where none changes the PSF."""
+        changes = self.grid is not None and len(self.grid.flux_terms) > 0
+        return self.grid.flux_range.typical if self.grid is not None and changes else np.nan
+
+    def far_light(self, radius_px: float) -> tuple[float, float]:
+        """Part of the light farther than that from a star at the centre of the image, its error."""
+        basis = self._basis(np.array([0.5 * (self.nx - 1)]), np.array([0.5 * (self.ny - 1)]))
+        with jax.enable_x64(True):
+            found = _far_light(self.model, (basis @ self.coefficients.T)[0], radius_px)
+        value, slope = map(np.asarray, found)
+        (covariance,) = propagate(self.covariance, basis)
+        return float(value), float(np.sqrt(max(slope @ covariance @ slope, 0.0)))
+
     def _basis(self, x_px: np.ndarray, y_px: np.ndarray) -> np.ndarray:
         return field_basis(x_px, y_px, self.nx, self.ny, self.degree)
 
 
 _draw = jax.jit(star_psf, static_argnames=("model", "size_px"))
+
+
+@partial(jax.jit, static_argnames="model")
+def _far_light(model: PsfModel, params: Array, radius_px: float) -> tuple[Array, Array]:
+    """Light outside a circle, and its derivative by the parameters (K,)."""
+
+    def far(vector: Array) -> Array:
+        return 1.0 - light_within(model, vector, radius_px)
+
+    return far(params), jax.grad(far)(params)
 
 
 def describe_params(

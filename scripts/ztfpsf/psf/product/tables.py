@@ -79,6 +79,7 @@ def make_image_row(stamps: ImageStamps, fit: ImageFit) -> dict[str, Any]:
         "iterations": course.iterations,
         "seconds": course.clock.run_s,
     }
+    row["far_light"], row["far_light_error"] = psf.far_light(stamps.size_px / 2)
     if psf.grid is not None and psf.model.grid is not None:
         row |= {
             "grid_degree": psf.grid.degree,

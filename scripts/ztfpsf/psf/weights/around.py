@@ -20,13 +20,13 @@ from jax import Array
 from ztfpsf.psf.inputs.stack import ImagePixels
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.pixels import offsets
+from ztfpsf.psf.profile.rings import ring_mean
 from ztfpsf.psf.profile.star import BACKGROUND, FLUX, X, Y
 from ztfpsf.robust import fit_clipped
 from ztfpsf.stamps import RING_GAP_PX, RING_WIDTH_PX
 
 OUTER_RADIUS_PX = 8.0  # pixels of a stamp further out tell its background
 FEWEST_STARS = 10  # to measure c
-N_RADII, N_ANGLES = 4, 8
 
 
 class Outskirts(NamedTuple):
@@ -54,25 +54,9 @@ def measure_outskirts(
     sky = image.data - models_adu + stars[:, BACKGROUND, None, None]
     total = weight.sum(axis=(1, 2))
     mean = (weight * sky).sum(axis=(1, 2)) / total
-    return Outskirts(mean, total**-0.5, stars[:, FLUX] * _ring_mean(model, params, size_px))
-
-
-def _ring_mean(model: PsfModel, params: Array, size_px: int) -> Array:
-    """Mean of the PSF over the ring around its stamp, (n,) px^-2. `params`: (n, K) or more."""
-    inner = size_px // 2 + RING_GAP_PX
-    node, share = np.polynomial.legendre.leggauss(N_RADII)
-    radius = inner + 0.5 * RING_WIDTH_PX * (node + 1.0)
-    share = share * radius / np.sum(share * radius)
-    angle = 2.0 * np.pi * np.arange(N_ANGLES) / N_ANGLES
-    x, y = (jnp.asarray(radius[:, None] * turn(angle)) for turn in (np.cos, np.sin))
-    vectors = params[:, : model.n_params].T
-    light = model.profile(x[..., None], y[..., None], model.Params(*vectors))
-    if model.wings is not None:
-        of_wings = vectors[model.n_params - model.n_wings :]
-        far = model.wings.functions(x, y)
-        light = light * (1.0 - jnp.asarray(model.wings.light) @ of_wings)
-        light += jnp.einsum("lra,ln->ran", far, of_wings)
-    return jnp.einsum("ran,r->n", light, share) / N_ANGLES
+    inner_px = size_px // 2 + RING_GAP_PX
+    ring = ring_mean(model, params, inner_px, inner_px + RING_WIDTH_PX)
+    return Outskirts(mean, total**-0.5, stars[:, FLUX] * ring)
 
 
 def find_around(
