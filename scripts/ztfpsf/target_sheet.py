@@ -85,7 +85,7 @@ def read_targets(path: str | Path) -> TargetSheet:
         )
         faults.setdefault(one, sentence)
         faults.setdefault(other, sentence)
-    good = {name: target for name, target in rows.items() if name not in faults}
+    good = {name: rows[name] for name in sorted(rows) if name not in faults}
     return TargetSheet(str(path), good, faults)
 
 

@@ -1,11 +1,13 @@
-"""Sheets of images and of raw frames, as the workflow reads them at its start."""
+"""Sheets of images, of raw frames and of targets, as the workflow reads them at its start."""
 
 from pathlib import Path
 
+from ztfpsf.errors import InputError
 from ztfpsf.frame_sheet import read_frames
 from ztfpsf.listing import ImageFiles
 from ztfpsf.sheet import read_sheet
 from ztfpsf.sheet_parquet import write_parquet_sheet
+from ztfpsf.target_sheet import COLUMNS, read_targets
 
 from fuzz.cases import Answer, Target
 from fuzz.mutations import raw_bytes, texts
@@ -18,6 +20,7 @@ FRAMES = [
     *(f"ztf_20200924{120000 + k:06d}_000000_zr_c13_f.fits.fz" for k in range(4)),
     f"{EXPOSURE}_c15_o.fits.fz",
 ]
+PLACES = ["SN2020abc,57.9974,35.7463,59110,59250,zg zr", "AT2020xy,10.5,-20.25,59000,59100,"]
 
 
 def make_files(folder: Path) -> None:
@@ -26,6 +29,8 @@ def make_files(folder: Path) -> None:
     write_parquet_sheet(ROWS, folder / "images.parquet")
     lines = ["path,remark", *(f"{frame},good" for frame in FRAMES)]
     (folder / "frames.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    lines = [",".join(COLUMNS), *PLACES]
+    (folder / "targets.csv").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def read_images(name: str) -> Answer:
@@ -49,7 +54,22 @@ def read_frames_csv(folder: Path) -> Answer:
     return Answer(repr([kinds, sorted(map(str, sheet.images()))]))
 
 
+def read_targets_csv(folder: Path) -> Answer:
+    sheet = read_targets("targets.csv")
+    for fault in sheet.faults.values():
+        raise InputError(fault)
+    return Answer(repr(sheet.targets))
+
+
 TARGETS = [
+    Target(
+        "target_sheet",
+        make_files,
+        "targets.csv",
+        (*texts.DAMAGES, *texts.DAMAGES, *raw_bytes.DAMAGES),
+        read_targets_csv,
+        ["targets.csv"],
+    ),
     Target(
         "image_sheet",
         make_files,
