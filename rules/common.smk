@@ -132,12 +132,13 @@ def truth_of(product):
 
 def all_products(wildcards):
     """Comparison of every unit; pictures and validation of the first fit of each model; fluxes by
-    the first fit.
+    the first fit; stamps of targets, while the images are there.
     """
     units = images_by_unit()
     first = {fit["model"]: fit["optimiser"] for fit in reversed(FITS)}
     products = expand(rules.compare_fits.output, unit=units)
     products += expand(rules.measure_photometry.output, **FITS[0], unit=units)
+    products += expand(rules.cut_targets.output, unit=units_with_targets())
     for model, optimiser in first.items():
         for made in (rules.plot_psf.output, rules.validate_psf.output):
             products += expand(made, model=model, optimiser=optimiser, unit=units)

@@ -13,6 +13,12 @@ def targets_of_unit(unit):
     return [files[image] for image in held], sorted(places)
 
 
+def units_with_targets():
+    """Units with an image that may hold a target of the sheet."""
+    images = targets.find_targets(SHEET.names, TARGETS.targets.values())
+    return targets.find_units(images, images_by_unit())
+
+
 def target_column(name):
     """Params function: as column, of the images that may hold targets."""
     return lambda wildcards: [

@@ -36,7 +36,8 @@ STEM = f"results/extract_lightcurve/{LIGHT_CURVE}"
 def made(module_workflow: Workflow) -> tuple[Workflow, Run]:
     """All of one light curve."""
     config = write_config(module_workflow.directory)
-    options = ("--cores", "2", "--scheduler", "greedy", "--configfile", config)
+    # Each of two cores would compile for itself.
+    options = ("--cores", "1", "--scheduler", "greedy", "--configfile", config)
     run = module_workflow.run(*options, targets=["lightcurves"])
     assert run.returncode == 0, run.text
     return module_workflow, run
@@ -124,6 +125,13 @@ def test_exports_hold_the_same_fluxes(made: tuple[Workflow, Run]) -> None:
         rows["mjd"] - 15 / 86400, abs=1e-8
     )
     assert set(forced["procstatus"]) == {"0"}
+
+
+def test_report_shows_the_light_curve(made: tuple[Workflow, Run]) -> None:
+    workflow, _ = made
+    config = write_config(workflow.directory)
+    run = workflow.dry_run("--configfile", config, targets=["report"])
+    assert f"results/plot_lightcurve/{LIGHT_CURVE}_lightcurve.png" in run.files, run.text
 
 
 def test_second_run_and_new_target_begin_what_they_must(made: tuple[Workflow, Run]) -> None:
