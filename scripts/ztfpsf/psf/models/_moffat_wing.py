@@ -95,8 +95,8 @@ MODEL = PsfModel(
     constant=("soft_alpha", "wing_px2", "halo_px"),
     # With a grid, many exponents would do as well.
     settled=("soft_alpha",),
-    # Few stars leave the wings open. A wing of r^-4 with FWHM = 2 px has w = 2.4 px^2. The halo is
-    # the pupil's: left free, it takes up what the stars' backgrounds leave, 1 % of the flux.
+    # Few stars leave the wings open. A wing of r^-4 with FWHM = 2 px has w = 2.4 px^2; the halo is
+    # the pupil's.
     prior=(
         GaussianPrior("soft_alpha", mean=1.0, sigma=1.0),
         GaussianPrior("wing_px2", mean=0.0, sigma=1.0),
