@@ -6,6 +6,7 @@ import numpy as np
 
 from ztfpsf.simulation.detector import Amplifier, DetectorSettings
 from ztfpsf.simulation.linearity import measured_adu
+from ztfpsf.simulation.pocket import defer
 from ztfpsf.simulation.saturation import bleed
 
 ADC_MAXIMUM = 65535.0
@@ -47,11 +48,12 @@ def read_out(
     settings: DetectorSettings,
     random: np.random.Generator,
 ) -> RawAmplifier:
-    """Bleeding, gain, bias, non-linearity, overscan, read noise and the converter's limit.
+    """Bleeding, pocket, gain, bias, non-linearity, overscan, read noise, the converter's limit.
 
     `electrons` (ny, nx), float32, stored order, is changed in place.
     """
     full = bleed(electrons, settings.full_well_adu * amplifier.gain)
+    electrons, late = _defer(electrons, amplifier, settings, random)
     electrons /= np.float32(amplifier.gain)
     electrons += amplifier.bias_adu
     signal = measured_adu(electrons, *amplifier.coefficients)
@@ -61,7 +63,7 @@ def read_out(
     columns = np.arange(settings.overscan_columns, dtype=np.float32)
     trail = settings.deferred_charge * np.exp(-columns / settings.deferred_columns)
     # The charge left behind by the last pixel of a row.
-    overscan = trail.astype(np.float32) * np.maximum(signal[:, -1:], 0)
+    overscan = trail.astype(np.float32) * np.maximum(signal[:, -1:], 0) + late
     raw = []
     for part in (signal, overscan):
         noisy = random.standard_normal(part.shape, dtype=np.float32)
@@ -71,6 +73,23 @@ def read_out(
         np.clip(noisy, 0, ADC_MAXIMUM, out=noisy)
         raw.append(np.ascontiguousarray(to_read_order(noisy, amplifier.qid)))
     return RawAmplifier(raw[0], raw[1], full)
+
+
+def _defer(
+    electrons: np.ndarray,
+    amplifier: Amplifier,
+    settings: DetectorSettings,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Electrons as they leave the register, stored order, and ADU in the overscan, read order."""
+    capacity = round(settings.pocket_adu * amplifier.gain)
+    n_overscan = settings.overscan_columns
+    if capacity == 0:
+        return electrons, np.zeros((len(electrons), n_overscan), np.float32)
+    rows = to_read_order(electrons, amplifier.qid)
+    read = defer(rows, n_overscan, capacity, settings.pocket_sharpness, random)
+    late = read[:, -n_overscan:] / np.float32(amplifier.gain)
+    return to_read_order(read[:, :-n_overscan], amplifier.qid).copy(), late
 
 
 def _levels(amplifier: Amplifier, ny: int, random: np.random.Generator) -> np.ndarray:

@@ -96,6 +96,8 @@ class DetectorSettings:
     overscan_tilt_adu: float = 0.6
     deferred_charge: float = 0.11
     deferred_columns: float = 1.3
+    pocket_adu: float = 0.0
+    pocket_sharpness: float = 2.0
     pixel_response: float = 0.008
     vignetting: float = 0.15
     led_gradient: float = 0.01

@@ -1,0 +1,254 @@
+"""The law of a quadrant from its images: stars of all fluxes, and the columns that are read first.
+
+    chi2 = sum over pixels of stars (d - o(sky + f P; L))^2 / sigma^2 + first columns + prior
+
+is minimised by Gauss-Newton over the drops of the law, what images have for themselves eliminated
+(ztfpsf.pocket.equations). No drop is negative and their sum is less than 1, so that the law is
+monotone and concave. The prior holds neighbouring drops alike where nothing is known about them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import nnls
+
+from ztfpsf.errors import InputError
+from ztfpsf.noise import Noise, read_variance
+from ztfpsf.pocket.edge import Edge, predict_edge
+from ztfpsf.pocket.equations import (
+    BATCH,
+    COUNTS,
+    GEOMETRY,
+    N_GRID,
+    Own,
+    Stars,
+    Unknowns,
+    accumulate,
+)
+from ztfpsf.pocket.law import KNOTS_ADU, N_DROPS, basis, fill
+from ztfpsf.psf.inputs.image import ImageStamps
+from ztfpsf.psf.inputs.settings import FitSettings
+from ztfpsf.psf.models import PsfModel, get_model
+from ztfpsf.psf.optimisers import get_optimiser
+from ztfpsf.psf.profile.grid_modes import make_modes
+from ztfpsf.psf.profile.star import BACKGROUND, FLUX, N_STAR_PARAMETERS, X
+from ztfpsf.psf.solution.fit import fit_image
+from ztfpsf.psf.solution.result import ImageFit
+
+MODEL = "moffat"  # under the grid
+DEGREE = 2  # of the profile
+PASSES = 4  # then the law changes by less than a tenth of its error
+MIN_STARS = 100  # with fewer a PSF imitates the law
+MAX_SLOPE = 0.98
+MAX_STEP_PX = 0.3
+GRID_PRECISION = 100.0  # residuals of a tenth of the peak
+DROP_SCATTER = 0.1  # between neighbours: those of ZTF are 0.01 to 0.2
+STARS_AT_ONCE = 4 * BATCH  # few sizes to compile
+MIN_SIGMA = 3.0  # less is no pocket
+
+
+class LawImage(NamedTuple):
+    """An image that tells of the law of its quadrant."""
+
+    stamps: ImageStamps
+    edge: Edge | None  # None: not in the image
+
+
+class LawFit(NamedTuple):
+    """The law of a quadrant, and how well it is known."""
+
+    drops: np.ndarray  # (N_DROPS,)
+    covariance: np.ndarray  # (N_DROPS, N_DROPS)
+    n_stars: int
+    chi2_per_pixel: float  # of the pixels of stars, robust
+    held_adu: float  # by the pocket in the sky of the images
+    held_error_adu: float
+
+    @property
+    def is_found(self) -> bool:
+        """Whether there is a pocket at all."""
+        return self.held_adu > MIN_SIGMA * self.held_error_adu
+
+    def error_adu(self, charge_adu: np.ndarray) -> np.ndarray:
+        """Standard error of L(t)."""
+        terms = basis(charge_adu)
+        return np.sqrt(np.einsum("...k,kl,...l->...", terms, self.covariance, terms))
+
+
+class _Image(NamedTuple):
+    """An image between passes."""
+
+    model: PsfModel
+    modes: np.ndarray
+    stars: Stars
+    noise: Noise
+    edge: Edge | None
+    n_stars: int
+    grid: np.ndarray  # (N_GRID,)
+    own: Own | None = None
+    matrix: np.ndarray | None = None  # of the shared unknowns
+    gradient: np.ndarray | None = None
+
+
+class _Normal(NamedTuple):
+    """Equations of the drops alone."""
+
+    matrix: np.ndarray
+    gradient: np.ndarray
+
+
+def measure_law(images: Sequence[LawImage], *, is_reversed: bool) -> LawFit:
+    """The law of a quadrant from its images, one at least.
+
+    `is_reversed`: the last stored column is read first (ztfpsf.calibration.orientation). Raises
+    InputError where an image has too few stars.
+    """
+    states = [_begin(image, is_reversed) for image in images]
+    drops = np.zeros(N_DROPS)
+    for _ in range(PASSES):
+        states = [_look(state, drops) for state in states]
+        normal = _reduce_all(states, drops)
+        new = _solve(normal, drops)
+        states = [_step(state, new - drops) for state in states]
+        drops = new
+    covariance = np.linalg.inv(normal.matrix)
+    sky_adu = np.median([np.median(image.stamps.sky_adu) for image in images])
+    total = fill(drops, sky_adu)
+    terms = basis(total)
+    own = [state.own for state in states if state.own is not None]
+    chi2 = sum(float(one.chi2.sum()) for one in own) / sum(int(one.n_pix.sum()) for one in own)
+    return LawFit(
+        drops,
+        covariance,
+        sum(state.n_stars for state in states),
+        chi2,
+        float(terms @ drops),
+        float(np.sqrt(terms @ covariance @ terms)),
+    )
+
+
+def _begin(image: LawImage, is_reversed: bool) -> _Image:
+    """Stars in a profile without grid, turned into read order."""
+    stamps = image.stamps
+    model = replace(get_model(MODEL), grid=GEOMETRY)
+    solver = get_optimiser("gauss_newton").make_solver()
+    settings = FitSettings(degree=DEGREE)
+    fit = fit_image(replace(model, grid=None), solver, stamps, settings)
+    kept = fit.is_fitted & np.isfinite(fit.stars.parameters).all(axis=1)
+    if kept.sum() < MIN_STARS:
+        raise InputError(
+            f"{stamps.image}: {kept.sum()} stars to measure the pocket effect, {MIN_STARS} are "
+            "needed: give its law from elsewhere (config key measure_pocket.law)."
+        )
+    stars, n = _turn(_take_stars(model, stamps, fit, kept), model, is_reversed), int(kept.sum())
+    typical = np.median(np.asarray(stars.profile)[:n], axis=0)
+    modes = make_modes(model, typical)
+    constant = stamps.sky_variance_adu2 - stamps.sky_level_adu / stamps.gain
+    floor = read_variance(stamps.read_noise_electron, stamps.gain)
+    constant = max(constant, floor) if np.isfinite(constant) else floor
+    noise = Noise(stamps.gain, constant)
+    return _Image(model, modes, stars, noise, image.edge, n, np.zeros(N_GRID))
+
+
+def _take_stars(model: PsfModel, stamps: ImageStamps, fit: ImageFit, kept: np.ndarray) -> Stars:
+    u, v = 2.0 * stamps.x_px / stamps.nx - 1.0, 2.0 * stamps.y_px / stamps.ny - 1.0
+    parameters, profile = fit.stars.parameters, fit.stars.params
+    flux = np.maximum(parameters[:, FLUX], 0.0)
+    flux = flux / np.percentile(flux[kept], 95)
+    terms = np.stack([np.ones_like(u), u, v, flux, u * u, u * v, v * v], axis=1)
+    arrays = (parameters, profile, terms, stamps.data, stamps.good, stamps.sky_adu)
+    n = int(kept.sum())
+    blank = -n % STARS_AT_ONCE
+    # Repeated stars without a good pixel fill up the last part.
+    filled = [np.concatenate([a[kept], np.repeat(a[kept][:1], blank, axis=0)]) for a in arrays]
+    filled[4][n:] = False
+    return Stars(*filled)
+
+
+def _turn(stars: Stars, model: PsfModel, is_reversed: bool) -> Stars:
+    """Rows in read order; along x the star and its profile turn with them."""
+    if not is_reversed:
+        return stars
+    parameters, profile = stars.stars.copy(), stars.profile.copy()
+    parameters[:, X] *= -1.0
+    profile[:, model.Params._fields.index("e2")] *= -1.0
+    return stars._replace(
+        stars=parameters,
+        profile=profile,
+        data=stars.data[:, :, ::-1],
+        good=stars.good[:, :, ::-1],
+    )
+
+
+def _look(state: _Image, drops: np.ndarray) -> _Image:
+    """Normal equations at the present values."""
+    unknowns = Unknowns(jnp.asarray(state.grid), jnp.asarray(drops))
+    found = accumulate(state.model, state.modes, state.stars, unknowns, state.noise)
+    matrix, gradient, own = jax.tree.map(np.array, found)
+    # Errors of the PSF that no grid describes count as noise.
+    excess = max(1.0, own.chi2.sum() / max(own.n_pix.sum(), 1))
+    matrix, gradient = matrix / excess, gradient / excess
+    matrix[np.arange(N_GRID), np.arange(N_GRID)] += GRID_PRECISION
+    gradient[:N_GRID] -= GRID_PRECISION * state.grid
+    return state._replace(own=own, matrix=matrix, gradient=gradient)
+
+
+def _reduce_all(states: Sequence[_Image], drops: np.ndarray) -> _Normal:
+    """The equations of the drops: of all images, and the prior."""
+    change = np.diff(np.eye(N_DROPS), axis=0) / DROP_SCATTER
+    matrix = change.T @ change + np.eye(N_DROPS)
+    gradient = -matrix @ drops
+    for state in states:
+        assert state.matrix is not None  # _look was here
+        assert state.gradient is not None
+        border = state.matrix[:N_GRID, N_GRID:]
+        factor = cho_factor(state.matrix[:N_GRID, :N_GRID])
+        matrix = matrix + state.matrix[N_GRID:, N_GRID:] - border.T @ cho_solve(factor, border)
+        rest = cho_solve(factor, state.gradient[:N_GRID])
+        gradient = gradient + state.gradient[N_GRID:] - border.T @ rest
+        if state.edge is not None:
+            observed, slopes = predict_edge(drops, state.edge.sky_adu)
+            weighted = slopes / state.edge.error_adu[:, None] ** 2
+            matrix = matrix + weighted.T @ slopes
+            gradient = gradient + weighted.T @ (state.edge.observed_adu - observed)
+    return _Normal(matrix, gradient)
+
+
+def _solve(normal: _Normal, drops: np.ndarray) -> np.ndarray:
+    """The best drops that make a law."""
+    root = np.linalg.cholesky(normal.matrix).T
+    target = np.linalg.solve(root.T, normal.gradient + normal.matrix @ drops)
+    new, _ = nnls(root, target)
+    if new.sum() <= MAX_SLOPE:
+        return new
+    heavy = 100.0 * np.sqrt(np.diagonal(normal.matrix).max())
+    rows = np.vstack([root, np.full(N_DROPS, heavy)])
+    new, _ = nnls(rows, np.append(target, heavy * MAX_SLOPE))
+    return new
+
+
+def _step(state: _Image, change: np.ndarray) -> _Image:
+    """Grid and stars after a step of the drops."""
+    assert state.matrix is not None  # _look was here
+    assert state.gradient is not None
+    assert state.own is not None
+    border = state.matrix[:N_GRID, N_GRID:]
+    grid = np.linalg.solve(
+        state.matrix[:N_GRID, :N_GRID], state.gradient[:N_GRID] - border @ change
+    )
+    shared = np.concatenate([grid, change])
+    rest = state.own.gradient - state.own.coupling @ shared
+    step = np.einsum("nij,nj->ni", state.own.inverse, rest)
+    step[:, :FLUX] = np.clip(step[:, :FLUX], -MAX_STEP_PX, MAX_STEP_PX)
+    stars = state.stars._replace(stars=state.stars.stars + step)
+    return state._replace(stars=stars, grid=state.grid + grid)
+
+
+def describe_law(drops: np.ndarray) -> np.ndarray:
+    """Slopes of L at KNOTS_ADU, (N_DROPS + 1,)."""
+    return np.append(np.cumsum(drops[::-1])[::-1], 0.0)

@@ -1,0 +1,140 @@
+"""How much charge the pocket of a quadrant keeps, and what that does to the rows of an image.
+
+Row by row, pixel by pixel in read order, the register adds what the pocket holds, and the pocket
+keeps a part of the sum:
+
+    t = n + q,    q <- L(t),    observed = t - L(t)
+
+with n the light of a pixel and q = 0 at the start of a row; all in ADU, sky included. No charge is
+lost. L(0) = 0, and its slope falls from less than 1 to 0, linearly between KNOTS_ADU: L is monotone
+and concave, and beyond the last knot the pocket is full. With slopes s_k at the knots,
+
+    L(t) = sum_k (s_k - s_(k+1)) B_k(t),    B_k(t) = min(t, t_k) + u - u^2 / (2 h_k),
+    u = clip(t - t_k, 0, h_k),    h_k = t_(k+1) - t_k.
+
+Functions of a single pixel work on arrays of NumPy and of JAX alike.
+"""
+
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+Plane = TypeVar("Plane", np.ndarray, Array)
+
+# Dense where the sky fills the pocket of ZTF, which holds at most some 350 ADU.
+KNOTS_ADU = np.array(
+    [0.0, 60.0, 120.0, 180.0, 250.0, 330.0, 430.0, 560.0, 750.0, 1050.0, 1600.0, 2600.0]
+)
+WIDTHS_ADU = np.diff(KNOTS_ADU)
+N_DROPS = len(WIDTHS_ADU)
+
+
+class Pocket(NamedTuple):
+    """The law of a quadrant, and where its rows begin."""
+
+    drops: Any  # (..., N_DROPS) s_k - s_(k+1), none negative, of sum less than 1
+    is_reversed: Any  # bool: the last stored column is read first
+
+
+NO_POCKET = Pocket(np.zeros(N_DROPS), np.zeros((), bool))
+
+
+def capacity_adu(drops: np.ndarray) -> np.ndarray:
+    """What the pocket holds when it is full, ADU."""
+    return drops @ (0.5 * (KNOTS_ADU[:-1] + KNOTS_ADU[1:]))
+
+
+def basis(charge_adu: np.ndarray) -> np.ndarray:
+    """B_k of charges (...) in ADU, (..., N_DROPS)."""
+    t = np.maximum(charge_adu, 0.0)[..., None]
+    return share(t, KNOTS_ADU[:-1], WIDTHS_ADU)
+
+
+def share(charge_adu: Any, knot_adu: Any, width_adu: Any) -> Any:
+    """B_k of charges that are not negative, ADU, for the knot k and the width of its interval."""
+    u = (charge_adu - knot_adu).clip(0.0, width_adu)
+    return charge_adu.clip(None, knot_adu) + u - 0.5 * u * u / width_adu
+
+
+def keep(drops: Any, charge_adu: Plane) -> Plane:
+    """L(t) of charges (...), ADU. `drops`: (N_DROPS,)."""
+    t = charge_adu.clip(0.0)
+    kept = 0.0 * t
+    for k in range(N_DROPS):
+        kept = kept + drops[k] * share(t, KNOTS_ADU[k], WIDTHS_ADU[k])
+    return kept
+
+
+def slope(drops: Any, charge_adu: Plane) -> Plane:
+    """dL/dt."""
+    lost = 0.0 * charge_adu
+    for k in range(N_DROPS):
+        lost = lost + drops[k] * ((charge_adu - KNOTS_ADU[k]) / WIDTHS_ADU[k]).clip(0.0, 1.0)
+    return drops.sum() - lost
+
+
+def fill(drops: np.ndarray, observed_adu: np.ndarray) -> np.ndarray:
+    """The charge t with t - L(t) = observed, any shape, ADU. Exact: a quadratic for each interval.
+
+    In a row that is all alike, observed = n, and L(t) is what the pocket holds.
+    """
+    observed = np.asarray(observed_adu, float)
+    at_knots = KNOTS_ADU - keep(drops, KNOTS_ADU)
+    k = np.clip(np.searchsorted(at_knots, observed, side="right") - 1, 0, N_DROPS)
+    given = 1.0 - slope(drops, KNOTS_ADU)[k]
+    bend = 0.5 * np.append(drops / WIDTHS_ADU, 0.0)[k]
+    rest = observed - at_knots[k]
+    root = np.sqrt(np.maximum(given**2 + 4.0 * bend * rest, 0.0))
+    return np.where(observed > 0, KNOTS_ADU[k] + 2.0 * rest / (given + root), observed)
+
+
+def forward(drops: np.ndarray, light_adu: np.ndarray, held_adu: np.ndarray | float) -> np.ndarray:
+    """Observed rows (..., n) of rows of light in read order, ADU.
+
+    `held_adu`: (...) in the pocket before the first of these pixels; 0 at the start of a row.
+    """
+    observed, held = np.empty_like(light_adu), held_adu
+    for i in range(light_adu.shape[-1]):
+        total = light_adu[..., i] + held
+        held = keep(drops, total)
+        observed[..., i] = total - held
+    return observed
+
+
+def invert(drops: np.ndarray, observed_adu: np.ndarray, held_adu: np.ndarray | float) -> np.ndarray:
+    """The inverse of `forward`, exact and in one pass. Noise grows: see docs/pocket.md."""
+    light, held = np.empty_like(observed_adu), held_adu
+    for i in range(observed_adu.shape[-1]):
+        total = fill(drops, observed_adu[..., i])
+        light[..., i] = total - held
+        held = keep(drops, total)
+    return light
+
+
+@jax.jit
+def deferred(pocket: Pocket, light_adu: Array) -> Array:
+    """What the pocket changes in rows (..., n) of light in stored order: observed - light, ADU.
+
+    Before the first pixel the pocket holds what it would in a long row of such pixels. It forgets:
+    some 0.2 of it is left after each pixel of a dark sky.
+    """
+    rows = jnp.where(pocket.is_reversed, light_adu[..., ::-1], light_adu)
+    columns = jnp.moveaxis(rows, -1, 0)
+
+    def read(held: Array, light: Array) -> tuple[Array, Array]:
+        kept = keep(pocket.drops, light + held)
+        return kept, held - kept
+
+    # As long a row as it takes to forget.
+    held = jnp.zeros(columns.shape[1:], columns.dtype)
+    for _ in range(SETTLING_PX):
+        held, _ = read(held, columns[0])
+    _, change = jax.lax.scan(read, held, columns)
+    change = jnp.moveaxis(change, 0, -1)
+    return jnp.where(pocket.is_reversed, change[..., ::-1], change)
+
+
+SETTLING_PX = 12
