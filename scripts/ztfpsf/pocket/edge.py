@@ -6,7 +6,7 @@ import numpy as np
 
 from ztfpsf.pocket.law import N_DROPS, basis, keep, slope
 from ztfpsf.robust import mad_sigma
-from ztfpsf.stars.images import ScienceImage, Sky
+from ztfpsf.stars.images import ScienceImage
 
 N_COLUMNS = 6  # of which the last has lost nothing any more
 REFERENCE_PX = (8, 40)  # columns whose sky is that of the first ones
@@ -16,7 +16,6 @@ FLATNESS = 0.0005
 # Of what is left in the first column: a flat of 15000 ADU lacks the pocket's capacity there.
 FIRST_FLATNESS = 0.02
 MIN_ROWS = 100
-SMALLEST_SKY = 1.0  # of its rms: below, the sky was taken off
 
 
 class Edge(NamedTuple):
@@ -27,13 +26,13 @@ class Edge(NamedTuple):
     sky_adu: float  # beside them
 
 
-def measure_edge(image: ScienceImage, sky: Sky, is_reversed: bool) -> Edge | None:
+def measure_edge(image: ScienceImage, direction: int) -> Edge | None:
     """The columns of a whole quadrant; None where too few of their pixels are usable.
 
-    `is_reversed`: the last stored column is read first.
+    `direction`: of reading, see ztfpsf.pocket.law.Pocket.
     """
     width = REFERENCE_PX[1]
-    part = (slice(None), slice(-1, -width - 1, -1) if is_reversed else slice(width))
+    part = (slice(None), slice(-1, -width - 1, -1) if direction < 0 else slice(width))
     usable = ~(image.bad | image.saturated)[part]
     level = image.data[part]
     reference = np.where(usable, level, np.nan)[:, slice(*REFERENCE_PX)]

@@ -7,6 +7,7 @@ PSF alone could imitate the law, only its change with flux and sky decides.
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -114,7 +115,7 @@ def _differentiate(
     first = size_px // 2 - HALF_PX
     inner = slice(first, first + WIDTH_PX)
     bounds = [sum(COUNTS[:i]) for i in range(len(COUNTS) + 1)]
-    grids = [unknowns.grid[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    grids = [unknowns.grid[a:b] for a, b in pairwise(bounds)]
     nodes = jnp.zeros(len(modes))
     for term, n, grid in zip(star.terms, COUNTS, grids, strict=True):
         nodes += term * (modes[:, :n] @ grid)

@@ -22,7 +22,6 @@ from ztfpsf.noise import Noise, read_variance
 from ztfpsf.pocket.edge import Edge, predict_edge
 from ztfpsf.pocket.equations import (
     BATCH,
-    COUNTS,
     GEOMETRY,
     N_GRID,
     Own,
@@ -30,13 +29,13 @@ from ztfpsf.pocket.equations import (
     Unknowns,
     accumulate,
 )
-from ztfpsf.pocket.law import KNOTS_ADU, N_DROPS, basis, fill
+from ztfpsf.pocket.law import N_DROPS, basis, fill
 from ztfpsf.psf.inputs.image import ImageStamps
 from ztfpsf.psf.inputs.settings import FitSettings
 from ztfpsf.psf.models import PsfModel, get_model
 from ztfpsf.psf.optimisers import get_optimiser
 from ztfpsf.psf.profile.grid_modes import make_modes
-from ztfpsf.psf.profile.star import BACKGROUND, FLUX, N_STAR_PARAMETERS, X
+from ztfpsf.psf.profile.star import FLUX, X
 from ztfpsf.psf.solution.fit import fit_image
 from ztfpsf.psf.solution.result import ImageFit
 
@@ -102,13 +101,13 @@ class _Normal(NamedTuple):
     gradient: np.ndarray
 
 
-def measure_law(images: Sequence[LawImage], *, is_reversed: bool) -> LawFit:
+def measure_law(images: Sequence[LawImage], direction: int) -> LawFit:
     """The law of a quadrant from its images, one at least.
 
-    `is_reversed`: the last stored column is read first (ztfpsf.calibration.orientation). Raises
-    InputError where an image has too few stars.
+    `direction`: of reading, see ztfpsf.pocket.law.Pocket. Raises InputError where an image has too
+    few stars.
     """
-    states = [_begin(image, is_reversed) for image in images]
+    states = [_begin(image, direction) for image in images]
     drops = np.zeros(N_DROPS)
     for _ in range(PASSES):
         states = [_look(state, drops) for state in states]
@@ -132,7 +131,7 @@ def measure_law(images: Sequence[LawImage], *, is_reversed: bool) -> LawFit:
     )
 
 
-def _begin(image: LawImage, is_reversed: bool) -> _Image:
+def _begin(image: LawImage, direction: int) -> _Image:
     """Stars in a profile without grid, turned into read order."""
     stamps = image.stamps
     model = replace(get_model(MODEL), grid=GEOMETRY)
@@ -145,7 +144,7 @@ def _begin(image: LawImage, is_reversed: bool) -> _Image:
             f"{stamps.image}: {kept.sum()} stars to measure the pocket effect, {MIN_STARS} are "
             "needed: give its law from elsewhere (config key measure_pocket.law)."
         )
-    stars, n = _turn(_take_stars(model, stamps, fit, kept), model, is_reversed), int(kept.sum())
+    stars, n = _turn(_take_stars(model, stamps, fit, kept), model, direction), int(kept.sum())
     typical = np.median(np.asarray(stars.profile)[:n], axis=0)
     modes = make_modes(model, typical)
     constant = stamps.sky_variance_adu2 - stamps.sky_level_adu / stamps.gain
@@ -170,9 +169,9 @@ def _take_stars(model: PsfModel, stamps: ImageStamps, fit: ImageFit, kept: np.nd
     return Stars(*filled)
 
 
-def _turn(stars: Stars, model: PsfModel, is_reversed: bool) -> Stars:
+def _turn(stars: Stars, model: PsfModel, direction: int) -> Stars:
     """Rows in read order; along x the star and its profile turn with them."""
-    if not is_reversed:
+    if direction > 0:
         return stars
     parameters, profile = stars.stars.copy(), stars.profile.copy()
     parameters[:, X] *= -1.0

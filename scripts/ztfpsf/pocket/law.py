@@ -36,10 +36,10 @@ class Pocket(NamedTuple):
     """The law of a quadrant, and where its rows begin."""
 
     drops: Any  # (..., N_DROPS) s_k - s_(k+1), none negative, of sum less than 1
-    is_reversed: Any  # bool: the last stored column is read first
+    direction: Any  # in which stored columns are read: 1, or -1 where the last one comes first
 
 
-NO_POCKET = Pocket(np.zeros(N_DROPS), np.zeros((), bool))
+NO_POCKET = Pocket(np.zeros(N_DROPS), np.ones(()))
 
 
 def capacity_adu(drops: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def deferred(pocket: Pocket, light_adu: Array) -> Array:
     Before the first pixel the pocket holds what it would in a long row of such pixels. It forgets:
     some 0.2 of it is left after each pixel of a dark sky.
     """
-    rows = jnp.where(pocket.is_reversed, light_adu[..., ::-1], light_adu)
+    rows = jnp.where(pocket.direction < 0, light_adu[..., ::-1], light_adu)
     columns = jnp.moveaxis(rows, -1, 0)
 
     def read(held: Array, light: Array) -> tuple[Array, Array]:
@@ -134,7 +134,7 @@ def deferred(pocket: Pocket, light_adu: Array) -> Array:
         held, _ = read(held, columns[0])
     _, change = jax.lax.scan(read, held, columns)
     change = jnp.moveaxis(change, 0, -1)
-    return jnp.where(pocket.is_reversed, change[..., ::-1], change)
+    return jnp.where(pocket.direction < 0, change[..., ::-1], change)
 
 
 SETTLING_PX = 12

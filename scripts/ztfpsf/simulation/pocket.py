@@ -48,7 +48,7 @@ def defer(
     sharpness: float,
     random: np.random.Generator,
 ) -> np.ndarray:
-    """Electrons as they are read, (ny, nx + n_overscan), of rows (ny, nx) in read order, float32."""
+    """Electrons as they are read, (ny, nx + n_overscan) float32, of rows (ny, nx) in read order."""
     ny, nx = electrons.shape
     catch = make_catch(capacity, sharpness)
     last = len(catch.mean) - 1

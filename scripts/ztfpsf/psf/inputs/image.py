@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ztfpsf.pocket.law import NO_POCKET, Pocket
 from ztfpsf.psf.profile.field import field_basis
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class ImageStamps(NamedTuple):
     sky_level_adu: float = 0.0  # of the image
     sky_variance_adu2: float = float("nan")  # measured there; NaN: gain and read noise say it
     sky_error_adu: np.ndarray | None = None  # (n,) of sky_adu; None or NaN: it is not known
+    pocket: Pocket = NO_POCKET  # that its rows were read through
 
     @property
     def size_px(self) -> int:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ztfpsf.errors import InputError
 from ztfpsf.noise import model_variance
+from ztfpsf.pocket.law import deferred
 from ztfpsf.psf.inputs.padding import pad, padded_size
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars
 from ztfpsf.psf.product.file import load_psf
@@ -25,7 +26,7 @@ class Drawn(NamedTuple):
     """n stars: rows of the table of the fit, their pixels, and their models."""
 
     stars: pd.DataFrame
-    data: np.ndarray  # (n, S, S) ADU, NaN where masked
+    data: np.ndarray  # (n, S, S) ADU, NaN where masked; without what the pocket did to the model
     model: np.ndarray  # (n, S, S) ADU, background included
     variance: np.ndarray  # (n, S, S) ADU^2, of the model
     x0_px: np.ndarray  # (n,) column and row of the image at pixel [0, 0]
@@ -67,7 +68,11 @@ def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -
         model = _draw_models(psf, rows, mine, stamps.data.shape[-1])
         sky_adu = mine["sky_adu"].to_numpy()[:, None, None]
         variance = model_variance(model, sky_adu, psf.noise.gain, psf.noise.constant_adu2)
-        data = np.where(stamps.mask[index] == 0, stamps.data[index].astype(float), np.nan)
+        is_good, pixels = stamps.mask[index] == 0, stamps.data[index].astype(float)
+        with jax.enable_x64(True):
+            # What is masked is seen, not modelled: a neighbour fills the pocket as well.
+            change = np.asarray(deferred(psf.pocket, jnp.where(is_good, model, pixels)))
+        data = np.where(is_good, pixels - change, np.nan)
         corner = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
         yield Drawn(rows, data, model, variance, *corner)
 

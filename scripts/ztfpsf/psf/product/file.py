@@ -12,6 +12,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.fits_files import damage_named
 from ztfpsf.io import make_again, open_product, write_fits
 from ztfpsf.noise import Noise
+from ztfpsf.pocket.law import N_DROPS, Pocket
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.product.psf import Psf, PsfGrid
 from ztfpsf.psf.profile.flux import FluxRange
@@ -29,7 +30,8 @@ def write_psfs(
 
     HDU PSF: a row per image (image, degree, nx, ny, coefficients (K B), covariance (K B)^2, in the
     order of the model's Params, each parameter with its Legendre terms up to the row's degree;
-    the Noise of its pixels, and the relative error of fluxes that its stars share).
+    the Noise of its pixels, the relative error of fluxes that its stars share, and the drops and
+    the direction of the pocket's law, ztfpsf.pocket.law).
     Models with a grid add grid_spacing and grid_radius (px), grid_degree, flux_low, flux_typical,
     flux_high (ADU), and grid and grid_error (G C), node by node (rows of y first) with its terms of
     position and then of flux.
@@ -48,6 +50,9 @@ def write_psfs(
         for name, unit in NOISE_UNITS.items()
     ]
     rows.append(fits.Column("flux_error", "D", array=[psf.flux_error for psf in psfs]))
+    drops = np.array([psf.pocket.drops for psf in psfs]).reshape(len(psfs), N_DROPS)
+    rows.append(fits.Column("pocket", f"{N_DROPS}D", array=drops))
+    rows.append(fits.Column("pocket_direction", "J", array=[p.pocket.direction for p in psfs]))
     grids = [psf.grid for psf in psfs if psf.grid is not None]
     geometries = [psf.model.grid for psf in psfs if psf.model.grid is not None]
     columns = _grid_columns(grids, geometries) if grids else []
@@ -139,6 +144,7 @@ def _make_psf(row: Any, header: fits.Header) -> Psf:
         Noise(*(float(row[name]) for name in Noise._fields)),
         float(row["flux_error"]),
         grid,
+        Pocket(np.array(row["pocket"], float), np.array(row["pocket_direction"], float)),
     )
 
 

@@ -10,6 +10,7 @@ from jax import Array
 
 from ztfpsf.errors import InputError
 from ztfpsf.noise import Noise
+from ztfpsf.pocket.law import NO_POCKET, Pocket, deferred
 from ztfpsf.psf.inputs.padding import padded_size
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.field import field_basis, propagate
@@ -42,6 +43,8 @@ class Psf(NamedTuple):
     # Relative error of fluxes by the error of the PSF, which all stars of the image share.
     flux_error: float
     grid: PsfGrid | None = None
+    # Of the pixels, not of the PSF: it draws the light.
+    pocket: Pocket = NO_POCKET
 
     def local_params(
         self, x_px: np.ndarray, y_px: np.ndarray, flux_adu: np.ndarray | None = None
@@ -80,6 +83,18 @@ class Psf(NamedTuple):
         with jax.enable_x64(True):
             offset = np.array([x_px, y_px]) - nearest
             return np.asarray(_draw(self.model, offset, params, size_px))
+
+    def pixels(
+        self, x_px: float, y_px: float, flux_adu: float, sky_adu: float, size_px: int = 25
+    ) -> np.ndarray:
+        """What the pixels of a star alone on the sky hold, ADU, without noise.
+
+        Sky and light on the window of `stamp`, read out through the pocket of the quadrant if its
+        law was known to the fit (docs/pocket.md).
+        """
+        scene = sky_adu + flux_adu * self.stamp(x_px, y_px, size_px, flux_adu)
+        with jax.enable_x64(True):
+            return scene + np.asarray(deferred(self.pocket, scene))
 
     def describe(self, x_px: float, y_px: float) -> dict[str, tuple[float, float]]:
         """Value and error of every profile parameter in the field's terms at a position."""

@@ -119,6 +119,7 @@ class ChunkFit(NamedTuple):
             Noise(*(float(part[number]) for part in self.cleaned.kept.noise)),
             flux_error,
             self._read_grid(number),
+            stamps.pocket,
         )
 
     def _read_grid(self, number: int) -> PsfGrid | None:

@@ -44,7 +44,7 @@ def fit_all_stars(
     params = known.params.at[..., :k].set(others.params)
     in_psf = StarsInPsf(jnp.asarray(others.parameters), params)
     models = draw(model, in_psf, chunk.size.size_px, batch.stars)
-    quality = _measure(chunk.stack.image, cleaned.kept, models, in_psf.stars)
+    quality = _measure(cleaned.image(chunk), cleaned.kept, models, in_psf.stars)
     model_error = cleaned.kept.noise.model_error
     own, of_model = own_covariances(model, in_psf, data, model_error, batch)
     of_psf = np.maximum((others.covariance - own)[..., FLUX, FLUX], 0.0) ** 0.5

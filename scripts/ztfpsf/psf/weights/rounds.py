@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.noise import Noise, read_variance
+from ztfpsf.pocket.law import deferred
 from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.psf.inputs.stack import Chunk, ImagePixels, list_rows
 from ztfpsf.psf.models import PsfModel
@@ -52,13 +53,18 @@ class Cleaned(NamedTuple):
     kept: Kept  # leading axis `image`
     around: Array  # (p, n, 2), see ztfpsf.psf.weights.around
     fewest: np.ndarray  # (p,) smallest number of stars that a round fitted
+    freed: Array  # (p, n, S, S) ADU, pixels without what the pocket did to them
     grid: GridSearch | None = None
+
+    def image(self, chunk: Chunk) -> ImagePixels:
+        """The pixels that the fit sees."""
+        return chunk.stack.image._replace(data=self.freed)
 
     def data(self, chunk: Chunk) -> StarData:
         """All stars with the weights found, (p, n, ...)."""
         weight = self.kept.good / self.kept.variance
         terms = self.grid and self.grid.terms
-        return StarData(chunk.stack.image.data, weight, chunk.stack.basis, self.around, terms)
+        return StarData(self.freed, weight, chunk.stack.basis, self.around, terms)
 
     @property
     def has_stars(self) -> np.ndarray:
@@ -128,7 +134,8 @@ def _begin(chunk: Chunk) -> Cleaned:
     noise = Noise(image.gain, read_variance(image.read_noise_electron, image.gain))
     kept = Kept(image.good, stack.variance, has_pixels, has_pixels, noise)
     around = jnp.zeros((*stack.is_star.shape, 2))
-    return Cleaned(start, start, kept, around, np.full(chunk.n_images, chunk.size.n_candidates))
+    fewest = np.full(chunk.n_images, chunk.size.n_candidates)
+    return Cleaned(start, start, kept, around, fewest, image.data)
 
 
 def _fit_round(chunk: Chunk, cleaned: Cleaned) -> tuple[Cleaned, NormalEquations]:
@@ -162,13 +169,25 @@ def _reject(chunk: Chunk, cleaned: Cleaned) -> Cleaned:
     fitted = StarsInPsf(cleaned.best.stars, params)
     fitted = fitted._replace(stars=refit(chunk.model, fitted, data, rows, batch.stars))
     models = draw(chunk.model, fitted, chunk.size.size_px, batch.stars)
-    image, clipping = chunk.stack.image, chunk.settings.clipping
+    # The better the model is known, the better what the pocket did to it.
+    cleaned = cleaned._replace(freed=free(chunk.stack.image, models))
+    image, clipping = cleaned.image(chunk), chunk.settings.clipping
     used = cleaned.kept.good & cleaned.is_fitted(chunk)[:, :, None, None]
     arrays = (image, models, fitted, used)
     kept, outskirts = _reject_all(chunk.model, arrays, clipping, batch.problems)
     around = _find_around(chunk, fitted.stars, kept, outskirts)
     best = cleaned.best._replace(stars=fitted.stars)
     return cleaned._replace(best=best, kept=kept, around=around)
+
+
+@jax.jit
+def free(image: ImagePixels, models: Array) -> Array:
+    """Pixels minus what the pocket changes in their models, (p, n, S, S).
+
+    What is masked is seen, not modelled: a neighbour fills the pocket as well.
+    """
+    scene = jnp.where(image.good, models, image.data)
+    return image.data - jax.vmap(deferred)(image.pocket, scene)
 
 
 @partial(jax.jit, static_argnames=("model", "clipping", "problems"))
