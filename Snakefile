@@ -1,7 +1,7 @@
 # PSFs of ZTF images:
 #   make_master_bias, make_master_flat, normalise_flats -> calibrate_science, or fetch_sample
-#   -> select_stars -> cut_stamps -> fit_psf -> measure_photometry, validate_psf, plot_psf,
-#   compare_fits, export_psf; simulate_raw, compare_truth; time_fits
+#   -> select_stars -> cut_stamps -> measure_pocket -> fit_psf -> measure_photometry,
+#   validate_psf, plot_psf, compare_fits, export_psf; simulate_raw, compare_truth; time_fits
 #   -> collect_survey, solve_survey, plot_survey; simulate_survey
 #   -> summarise_run, plot_run, bin_masters, plot_masters, index_products, report
 #
@@ -26,6 +26,7 @@ include: "rules/simulate.smk"
 include: "rules/calibrate.smk"
 include: "rules/select.smk"
 include: "rules/cut.smk"
+include: "rules/pocket.smk"
 include: "rules/fit.smk"
 include: "rules/photometry.smk"
 include: "rules/plot.smk"

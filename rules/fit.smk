@@ -1,6 +1,6 @@
 # The PSF of every image of the unit.
 #
-# REQUIRED INPUTS: results/cut_stamps/{unit}_stamps.fits
+# REQUIRED INPUTS: results/cut_stamps/{unit}_stamps.fits, results/measure_pocket/{unit}_pocket.parquet
 # OUTPUTS: results/fit_psf/{model}/{optimiser}/{unit}_stars.parquet, {unit}_images.parquet,
 #   {unit}_history.parquet, {unit}_psf.fits
 
@@ -8,6 +8,7 @@
 rule fit_psf:
     input:
         stamps=stamps_to_fit,
+        pocket=rules.measure_pocket.output.pocket,
     output:
         stars="results/fit_psf/{model}/{optimiser}/{unit}_stars.parquet",
         images="results/fit_psf/{model}/{optimiser}/{unit}_images.parquet",

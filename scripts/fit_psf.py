@@ -16,6 +16,7 @@ from ztfpsf.stamps import open_stamps
 def fit_psf(
     *,
     path_to_stamps: str,
+    path_to_pocket: str,
     path_to_stars: str,
     path_to_images: str,
     path_to_history: str,
@@ -29,9 +30,13 @@ def fit_psf(
     threads: int,
     max_failed_fraction: float,
 ) -> None:
-    """Fit every image of a stamps file; a failed image is a row of the images table."""
+    """Fit every image of a stamps file; a failed image is a row of the images table.
+
+    `path_to_pocket`: the laws of measure_pocket; "": pixels are taken as they are.
+    """
     configure(device, threads)
     # Everything that computes is imported after the device is chosen.
+    from ztfpsf.pocket.table import read_pockets
     from ztfpsf.psf.inputs.settings import make_settings
     from ztfpsf.psf.product.file import write_psfs
     from ztfpsf.psf.running.dask_cluster import connect
@@ -41,7 +46,10 @@ def fit_psf(
     file = open_stamps(path_to_stamps)
     # Workers of a cluster have other working directories.
     path = os.path.abspath(path_to_stamps)
-    request = Request(path, model, optimiser, dict(options), make_settings(settings), device)
+    pockets = read_pockets(path_to_pocket) if path_to_pocket else {}
+    request = Request(
+        path, model, optimiser, dict(options), make_settings(settings), device, pockets
+    )
     executor = connect(dask_scheduler) if dask_scheduler else None
     outcomes = fit_all(request, file, executor, threads)
 
@@ -53,7 +61,7 @@ def fit_psf(
 
     made, failures = for_each_image(outcomes, get_products, max_failed_fraction)
     provenance = make_provenance(
-        [path_to_stamps],
+        [path for path in (path_to_stamps, path_to_pocket) if path],
         {"model": model, "optimiser": optimiser, "options": dict(options), **settings},
     )
     rows = make_rows(outcomes, made, failures, attrgetter("image"), make_failed_row)
@@ -74,6 +82,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0]):
         fit_psf(
             path_to_stamps=snakemake.input.stamps,
+            path_to_pocket=snakemake.input.pocket,
             path_to_stars=snakemake.output.stars,
             path_to_images=snakemake.output.images,
             path_to_history=snakemake.output.history,

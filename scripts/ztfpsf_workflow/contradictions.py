@@ -27,6 +27,7 @@ _PATHS = (
     "ipac_root",
     "detector.pocket_parameters",
     "calibrate_science.star_flat",
+    "measure_pocket.law",
     "simulate_raw.linearity_tables",
     "simulate_raw.sky.catalogue",
     "report.earlier_results",

@@ -27,6 +27,11 @@ def stored_to_sky(array: np.ndarray) -> np.ndarray:
     return np.flip(array, axis=(-2, -1))
 
 
+def read_direction(qid: int) -> int:
+    """In which the stored columns of a row are read: 1, or -1 where the last one comes first."""
+    return -1 if 1 in _READ_AXES[qid] else 1
+
+
 def overscan_columns(qid: int, n_columns: int, first: int, stop: int) -> slice:
     """Stored columns of an overscan strip that are read as number `first` to `stop` - 1.
 

@@ -53,7 +53,7 @@ class Evaluation(NamedTuple):
     background: np.ndarray  # (n,) ADU, above the sky map
     chi2: np.ndarray  # (n,)
     n_pix: np.ndarray  # (n,)
-    model: np.ndarray  # plane with margin: sky and stars, ADU
+    model: np.ndarray  # plane with margin: sky and stars as they are read out, ADU
     flux: np.ndarray  # (n,) ADU, of the stars in it
 
 
@@ -87,6 +87,7 @@ def evaluate(
     n = len(flux_adu)
     model = planes.sky.copy()
     light.add_to(model, flux_adu)
+    model = planes.read_out(model)
     flux = flux_adu.astype(np.float32)
     # Only these need their columns again.
     has_company = overlaps.is_crowded | (np.bincount(overlaps.pairs.ravel(), minlength=n) > 0)

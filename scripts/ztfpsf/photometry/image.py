@@ -26,7 +26,7 @@ class ImagePhotometry(NamedTuple):
     stars: pd.DataFrame  # see tables.make_star_table
     row: dict[str, Any]  # of the table of images: how it went
     planes: ImagePlanes
-    model: np.ndarray  # plane with margin: sky and stars, ADU
+    model: np.ndarray  # plane with margin: sky and stars as they are read out, ADU
 
 
 def measure_image(
@@ -47,7 +47,7 @@ def measure_image(
     check_density(len(stars), quadrant)
     with compile_clock() as clock, ThreadPoolExecutor(threads) as pool:
         places = find_places(stars, read_wcs(quadrant.header, quadrant.path), quadrant.data.shape)
-        planes = make_planes(quadrant, sky, variance, psf.noise, settings.size_px)
+        planes = make_planes(quadrant, sky, variance, psf, settings.size_px)
         fitted = fit_stars(psf, planes, places, settings, pool)
         zero_point_mag = get_number(quadrant.header, "MAGZP")
         table = make_star_table(stars, planes, fitted, psf.flux_error, zero_point_mag)

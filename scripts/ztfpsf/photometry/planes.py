@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from astropy.wcs import WCS
 
-from ztfpsf.noise import Noise, read_variance, split_constant
+from ztfpsf.noise import read_variance, split_constant
+from ztfpsf.pocket.law import NO_POCKET, Pocket, deferred
+from ztfpsf.psf import Psf
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.sky import to_pixels
 
@@ -21,6 +23,16 @@ class ImagePlanes(NamedTuple):
     constant: np.ndarray  # ADU^2, variance without photon noise
     gain: float  # electron/ADU, of the noise
     margin: int  # px
+    pocket: Pocket = NO_POCKET  # that the rows were read through
+
+    def read_out(self, light: np.ndarray) -> np.ndarray:
+        """What the pixels of a plane of light hold, float32: the pocket has its part."""
+        observed = light.copy()
+        inner = self.inner(light)
+        drops = np.asarray(self.pocket.drops, np.float32)
+        change = deferred(Pocket(drops, self.pocket.direction), inner)
+        self.inner(observed)[:] += np.asarray(change)
+        return observed
 
     def inner(self, plane: np.ndarray) -> np.ndarray:
         """A plane without its margin, (ny, nx)."""
@@ -41,13 +53,14 @@ def window_sizes(size_px: int) -> tuple[int, ...]:
 
 
 def make_planes(
-    quadrant: ScienceImage, sky: Sky, variance: np.ndarray | None, noise: Noise, size_px: int
+    quadrant: ScienceImage, sky: Sky, variance: np.ndarray | None, psf: Psf, size_px: int
 ) -> ImagePlanes:
     """`variance`: (ny, nx) ADU^2, the plane of the calibration if there is one.
 
-    Where `noise` is not the header's, such a plane says how pixels differ, and `noise` how much
-    they scatter in the middle. `size_px`: width of the stamps.
+    Where the noise of the PSF's fit is not the header's, such a plane says how pixels differ, and
+    that noise how much they scatter in the middle. `size_px`: width of the stamps.
     """
+    noise = psf.noise
     is_usable = ~(quadrant.bad | quadrant.saturated)
     if variance is not None:
         # Noise above all that a pixel can hold: it says nothing.
@@ -74,6 +87,7 @@ def make_planes(
         np.pad(constant, margin, mode="edge"),
         noise.gain,
         margin,
+        psf.pocket,
     )
 
 

@@ -30,6 +30,8 @@ KNOTS_ADU = np.array(
 )
 WIDTHS_ADU = np.diff(KNOTS_ADU)
 N_DROPS = len(WIDTHS_ADU)
+# Plain numbers leave planes of single precision as they are.
+_INTERVALS = [(float(k), float(w)) for k, w in zip(KNOTS_ADU[:-1], WIDTHS_ADU, strict=True)]
 
 
 class Pocket(NamedTuple):
@@ -63,16 +65,16 @@ def keep(drops: Any, charge_adu: Plane) -> Plane:
     """L(t) of charges (...), ADU. `drops`: (N_DROPS,)."""
     t = charge_adu.clip(0.0)
     kept = 0.0 * t
-    for k in range(N_DROPS):
-        kept = kept + drops[k] * share(t, KNOTS_ADU[k], WIDTHS_ADU[k])
+    for k, (knot, width) in enumerate(_INTERVALS):
+        kept = kept + drops[k] * share(t, knot, width)
     return kept
 
 
 def slope(drops: Any, charge_adu: Plane) -> Plane:
     """dL/dt."""
     lost = 0.0 * charge_adu
-    for k in range(N_DROPS):
-        lost = lost + drops[k] * ((charge_adu - KNOTS_ADU[k]) / WIDTHS_ADU[k]).clip(0.0, 1.0)
+    for k, (knot, width) in enumerate(_INTERVALS):
+        lost = lost + drops[k] * ((charge_adu - knot) / width).clip(0.0, 1.0)
     return drops.sum() - lost
 
 

@@ -26,6 +26,7 @@ def fit(model: str, path_to_stamps: str, folder: Path) -> float:
     started = time.perf_counter()
     fit_psf(
         path_to_stamps=path_to_stamps,
+        path_to_pocket="",
         **{f"path_to_{name.partition('.')[0]}": str(folder / name) for name in names},
         model=model,
         optimiser="gauss_newton",

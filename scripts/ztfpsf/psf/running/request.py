@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ztfpsf.errors import InputError
+from ztfpsf.pocket.law import Pocket
 from ztfpsf.psf.inputs.settings import FitSettings
 from ztfpsf.psf.product.psf import Psf
 
@@ -19,6 +20,8 @@ class Request(NamedTuple):
     options: Mapping[str, Any]
     settings: FitSettings
     device: str
+    # Laws of the pocket by image; pixels of others are taken as they are.
+    pockets: Mapping[str, Pocket] | None = None
 
 
 class Products(NamedTuple):

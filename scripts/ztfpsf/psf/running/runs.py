@@ -17,6 +17,7 @@ import jax
 
 from ztfpsf.errors import InputError
 from ztfpsf.jobs import UnexpectedError, in_work
+from ztfpsf.pocket.law import NO_POCKET
 from ztfpsf.psf.clock import compile_clock
 from ztfpsf.psf.device import configure
 from ztfpsf.psf.inputs.image import ImageStamps, take_image
@@ -82,7 +83,11 @@ def _fit_together(request: Request, plan: ChunkPlan, device_name: str) -> dict[s
     file = _tables_of(request.path_to_stamps, os.stat(request.path_to_stamps).st_mtime_ns)
     solver = get_optimiser(request.optimiser).make_solver(**request.options)
     read = [file.read(image) for image in plan.images]
-    stamps = [take_image(part) for part in read]
+    pockets = request.pockets or {}
+    stamps = [
+        take_image(part)._replace(pocket=pockets.get(image, NO_POCKET))
+        for image, part in zip(plan.images, read, strict=True)
+    ]
     with _one_device() as device, compile_clock() as clock:
         batch = choose_batch(device, plan.n_images)
         settings = replace(request.settings, batch=batch)

@@ -1,0 +1,101 @@
+"""Rule measure_pocket: how much charge the serial register of each image's quadrant holds back."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from ztfpsf.calibration.orientation import read_direction
+from ztfpsf.io import make_provenance, write_table
+from ztfpsf.jobs import job
+from ztfpsf.names import QuadrantName, parse_quadrant
+from ztfpsf.plots.pocket import draw_pocket
+from ztfpsf.plots.style import draw_picture
+from ztfpsf.pocket.edge import Edge, measure_edge
+from ztfpsf.pocket.table import make_row, no_law, read_laws
+from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws
+from ztfpsf.psf.device import configure
+from ztfpsf.psf.inputs.image import take_image
+from ztfpsf.stamps import open_stamps
+from ztfpsf.stars.images import read_science_image
+
+logger = logging.getLogger("ztfpsf")
+
+
+def measure_pocket(
+    *,
+    images: Sequence[str],
+    paths_to_sciimg: Sequence[str],
+    paths_to_mskimg: Sequence[str],
+    path_to_stamps: str,
+    path_to_pocket: str,
+    path_to_picture: str,
+    unit: str,
+    settings: Mapping[str, Any],
+    quadrant_shape: Sequence[int],
+    bad_mask_bits: Sequence[int],
+    saturation_fraction: float,
+    device: str,
+) -> None:
+    """Find the law of every image of a stamps file; an image without one is none, with a reason.
+
+    `quadrant_shape`: (ny, nx) of whole quadrants; only they show the columns that are read first.
+    The lists run parallel to `images`; an empty path means no mask.
+    """
+    configure(device)
+    chosen = PocketSettings(**settings)
+    laws = read_laws(chosen.law) if chosen.law not in (None, MEASURE) else None
+    file = open_stamps(path_to_stamps)
+    status = file.images.set_index("image")["status"]
+    paths = dict(zip(images, zip(paths_to_sciimg, paths_to_mskimg, strict=True), strict=True))
+
+    def find_edge(name: QuadrantName) -> tuple[Edge | None, str]:
+        ny, nx = (int(file.images.set_index("image").at[str(name), key]) for key in ("ny", "nx"))
+        if (ny, nx) != tuple(quadrant_shape):
+            return None, (
+                f"{name}: {nx} x {ny} px are no whole quadrant, so the columns that are read first "
+                "are not seen: give its law from elsewhere (config key measure_pocket.law)"
+            )
+        science = read_science_image(*paths[str(name)], bad_mask_bits, saturation_fraction)
+        edge = measure_edge(science, read_direction(name.qid))
+        return edge, f"{name}: the columns that are read first are masked or saturated"
+
+    readable = {}
+    for image in images:
+        if status[image] == "ok":
+            name = parse_quadrant(image)
+            edge, reason = find_edge(name) if chosen.law else (None, "")
+            stamps = take_image(file.read(image))
+            rms_adu = float(file.images.set_index("image").at[image, "sky_rms_adu"])
+            readable[name] = Readable(stamps, edge, reason, rms_adu)
+    found = find_laws(readable, laws, chosen)
+    rows = []
+    for image in images:
+        name = parse_quadrant(image)
+        law = found.get(name) or no_law(status[image])
+        rows.append(make_row(name, law, readable[name].edge if name in readable else None))
+        logger.info(
+            "%s: law of the pocket %s%s", image, law.source, law.reason and f", {law.reason}"
+        )
+    provenance = make_provenance([path_to_stamps], {**settings})
+    table = pd.DataFrame(rows)
+    draw_picture(path_to_picture, draw_pocket, table, unit)
+    write_table(table, path_to_pocket, provenance)
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        measure_pocket(
+            images=snakemake.params.images,
+            paths_to_sciimg=snakemake.params.sciimg,
+            paths_to_mskimg=snakemake.params.mskimg,
+            path_to_stamps=snakemake.input.stamps,
+            path_to_pocket=snakemake.output.pocket,
+            path_to_picture=snakemake.output.picture,
+            unit=snakemake.wildcards.unit,
+            settings=snakemake.params.settings,
+            quadrant_shape=snakemake.params.quadrant_shape,
+            bad_mask_bits=snakemake.params.bad_mask_bits,
+            saturation_fraction=snakemake.params.saturation_fraction,
+            device=snakemake.params.device,
+        )
