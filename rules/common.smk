@@ -139,6 +139,7 @@ def all_products(wildcards):
     products = expand(rules.compare_fits.output, unit=units)
     products += expand(rules.measure_photometry.output, **FITS[0], unit=units)
     products += expand(rules.cut_targets.output, unit=units_with_targets())
+    products += expand(rules.plot_pocket.output, unit=units)
     for model, optimiser in first.items():
         for made in (rules.plot_psf.output, rules.validate_psf.output):
             products += expand(made, model=model, optimiser=optimiser, unit=units)

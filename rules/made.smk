@@ -10,6 +10,8 @@ MOST_PICTURED = 10
 INDEXED = (
     "select_stars",
     "cut_stamps",
+    "measure_pocket",
+    "plot_pocket",
     "fit_psf",
     "measure_photometry",
     "validate_psf",

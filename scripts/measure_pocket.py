@@ -9,8 +9,6 @@ from ztfpsf.calibration.orientation import read_direction
 from ztfpsf.io import make_provenance, write_table
 from ztfpsf.jobs import job
 from ztfpsf.names import QuadrantName, parse_quadrant
-from ztfpsf.plots.pocket import draw_pocket
-from ztfpsf.plots.style import draw_picture
 from ztfpsf.pocket.edge import Edge, measure_edge
 from ztfpsf.pocket.table import make_row, no_law, read_laws
 from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws
@@ -29,20 +27,18 @@ def measure_pocket(
     paths_to_mskimg: Sequence[str],
     path_to_stamps: str,
     path_to_pocket: str,
-    path_to_picture: str,
-    unit: str,
     settings: Mapping[str, Any],
     quadrant_shape: Sequence[int],
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
-    device: str,
 ) -> None:
     """Find the law of every image of a stamps file; an image without one is none, with a reason.
 
     `quadrant_shape`: (ny, nx) of whole quadrants; only they show the columns that are read first.
     The lists run parallel to `images`; an empty path means no mask.
     """
-    configure(device)
+    # Small arrays: a GPU is not worth waiting for.
+    configure("cpu")
     chosen = PocketSettings(**settings)
     laws = read_laws(chosen.law) if chosen.law not in (None, MEASURE) else None
     file = open_stamps(path_to_stamps)
@@ -78,9 +74,7 @@ def measure_pocket(
             "%s: law of the pocket %s%s", image, law.source, law.reason and f", {law.reason}"
         )
     provenance = make_provenance([path_to_stamps], {**settings})
-    table = pd.DataFrame(rows)
-    draw_picture(path_to_picture, draw_pocket, table, unit)
-    write_table(table, path_to_pocket, provenance)
+    write_table(pd.DataFrame(rows), path_to_pocket, provenance)
 
 
 if __name__ == "__main__":
@@ -91,11 +85,8 @@ if __name__ == "__main__":
             paths_to_mskimg=snakemake.params.mskimg,
             path_to_stamps=snakemake.input.stamps,
             path_to_pocket=snakemake.output.pocket,
-            path_to_picture=snakemake.output.picture,
-            unit=snakemake.wildcards.unit,
             settings=snakemake.params.settings,
             quadrant_shape=snakemake.params.quadrant_shape,
             bad_mask_bits=snakemake.params.bad_mask_bits,
             saturation_fraction=snakemake.params.saturation_fraction,
-            device=snakemake.params.device,
         )

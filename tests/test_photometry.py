@@ -396,7 +396,7 @@ def test_reach_of_a_psf() -> None:
 def make_equations(position: np.ndarray) -> tuple[Evaluation, Overlaps, Light]:
     """Of stars of equal flux that are not in the data: all fluxes too large."""
     quadrant = make_quadrant(np.full((NY, NX), SKY_ADU), 12)
-    planes = make_planes(quadrant, measure_sky(quadrant), None, NOISE, 15)
+    planes = make_planes(quadrant, measure_sky(quadrant), None, make_psf("x"), 15)
     overlaps = find_overlaps(position, 5.0)
     flux = np.full(len(position), 5000.0)
     with ThreadPoolExecutor(2) as pool:

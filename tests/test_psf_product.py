@@ -36,6 +36,7 @@ def run(folder, model: str, optimiser: str = "gauss_newton", **changes) -> dict[
     }
     arguments = {
         "path_to_stamps": str(folder / "stamps.fits"),
+        "path_to_pocket": "",
         "model": model,
         "optimiser": optimiser,
         "options": {},

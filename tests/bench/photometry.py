@@ -65,7 +65,7 @@ def main(results: Path, fit: str) -> None:
             )
         with clock("sky and planes"):
             sky = measure_sky(quadrant)
-            planes = make_planes(quadrant, sky, None, psf.noise, settings.size_px)
+            planes = make_planes(quadrant, sky, None, psf, settings.size_px)
         with clock("fluxes and positions"):
             places = Places(position, position, np.zeros(2))
             with ThreadPoolExecutor(THREADS) as pool:

@@ -27,6 +27,8 @@ def test_good_image_is_finished_although_others_fail(finished) -> None:
     assert {
         f"select_stars/{GOOD}_stars.parquet",
         f"cut_stamps/{GOOD}_stamps.fits",
+        f"measure_pocket/{GOOD}_pocket.parquet",
+        f"plot_pocket/{GOOD}_pocket.png",
         f"{fit}/{GOOD}_stars.parquet",
         f"{fit}/{GOOD}_psf.fits",
         f"measure_photometry/gaussian/gauss_newton/{GOOD}_photometry.parquet",

@@ -11,13 +11,14 @@ from workflow_copy import COMPARE, QUADRANT, ROOT, Workflow, copy_workflow
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 FITS = yaml.safe_load((ROOT / "config" / "compare.yaml").read_text())["compare_fits"]["fits"]
 N_MODELS = len({fit["model"] for fit in FITS})
-PICTURES = {
+OF_FITS = {
     "plot_psf": N_MODELS,
     "validate_psf": N_MODELS,
     "compare_fits": 1,
     "measure_photometry": 1,
 }
-REFIT = {"fit_psf": len(FITS), **PICTURES}
+PICTURES = {**OF_FITS, "plot_pocket": 1}
+REFIT = {"measure_pocket": 1, "fit_psf": len(FITS), **PICTURES}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_new_plugin_refits_nothing(done: Workflow, kind: str) -> None:
         ("max_failed_fraction: 0.0", "max_failed_fraction: 0.5", {}),
         ("device: auto", "device: cpu", {}),
         ("learning_rate: ", "learning_rate: 1", {"fit_psf": 1, "compare_fits": 1, "all": 1}),
-        ("degree: 3", "degree: 1", {**REFIT, "all": 1}),
+        ("degree: 3", "degree: 1", {"fit_psf": len(FITS), **OF_FITS, "all": 1}),
         ("position_min_snr: 20.0", "position_min_snr: 9.0", {"measure_photometry": 1, "all": 1}),
         ("stars_per_bin: 3", "stars_per_bin: 2", {"plot_psf": N_MODELS, "all": 1}),
         ("image_format: png", "image_format: pdf", {**PICTURES, "all": 1}),

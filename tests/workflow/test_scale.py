@@ -37,6 +37,8 @@ def test_dry_run_of_a_night(night: Workflow) -> None:
     per_exposure = (
         "select_stars",
         "cut_stamps",
+        "measure_pocket",
+        "plot_pocket",
         "fit_psf",
         "measure_photometry",
         "plot_psf",

@@ -17,7 +17,8 @@ EXPORT = f"results/export_psf/moffat/gauss_newton/{QUADRANT}"
 COMPARISON = f"results/compare_fits/{QUADRANT}"
 STARS = {"fetch_sample": 1, "select_stars": 1}
 STAMPS = {**STARS, "cut_stamps": 1}
-EXPORT_JOBS = {**STAMPS, "fit_psf": 1, "export_psf": 1}
+POCKET = {"measure_pocket": 1, "plot_pocket": 1}
+EXPORT_JOBS = {**STAMPS, "measure_pocket": 1, "fit_psf": 1, "export_psf": 1}
 
 
 def test_lint(workflow: Workflow) -> None:
@@ -28,7 +29,7 @@ def test_lint(workflow: Workflow) -> None:
 def test_no_target_is_one_fit_of_every_image(workflow: Workflow) -> None:
     run = workflow.dry_run()
     once = ("fit_psf", "plot_psf", "validate_psf", "measure_photometry", "compare_fits", "all")
-    assert run.jobs == {**STAMPS, **dict.fromkeys(once, 1)}, run.text
+    assert run.jobs == {**STAMPS, **POCKET, **dict.fromkeys(once, 1)}, run.text
     assert f"results/fit_psf/moffat_grid/gauss_newton/{QUADRANT}_psf.fits" in run.files
 
 
@@ -36,6 +37,7 @@ def test_comparison_makes_all_fits_and_draws_each_model(workflow: Workflow) -> N
     run = workflow.dry_run(*COMPARE)
     assert run.jobs == {
         **STAMPS,
+        **POCKET,
         "fit_psf": len(FITS),
         "plot_psf": N_MODELS,
         "validate_psf": N_MODELS,
@@ -48,7 +50,7 @@ def test_comparison_makes_all_fits_and_draws_each_model(workflow: Workflow) -> N
 def test_minimal_configuration(workflow: Workflow) -> None:
     run = workflow.dry_run("--configfile", str(workflow.base / "config" / "minimal.yaml"))
     once = ("measure_photometry", "plot_psf", "validate_psf", "compare_fits", "all")
-    assert run.jobs == {**STAMPS, "fit_psf": 2, **dict.fromkeys(once, 1)}
+    assert run.jobs == {**STAMPS, **POCKET, "fit_psf": 2, **dict.fromkeys(once, 1)}
 
 
 @pytest.mark.parametrize(
@@ -62,15 +64,15 @@ def test_minimal_configuration(workflow: Workflow) -> None:
                 f"{FIT}_{x}"
                 for x in ("stars.parquet", "images.parquet", "history.parquet", "psf.fits")
             ],
-            {**STAMPS, "fit_psf": 1},
+            {**STAMPS, "measure_pocket": 1, "fit_psf": 1},
         ),
         (
             [f"{PHOTOMETRY}_{x}" for x in ("photometry.parquet", "images.parquet", "residual.png")],
-            {**STAMPS, "fit_psf": 1, "measure_photometry": 1},
+            {**STAMPS, "measure_pocket": 1, "fit_psf": 1, "measure_photometry": 1},
         ),
         (
             [f"{PLOT}_{x}.png" for x in ("residuals", "chi2", "star")],
-            {**STAMPS, "fit_psf": 1, "plot_psf": 1},
+            {**STAMPS, "measure_pocket": 1, "fit_psf": 1, "plot_psf": 1},
         ),
         ([f"results/time_fits/fits_seconds.{x}" for x in ("parquet", "png")], {"time_fits": 1}),
         ([f"{EXPORT}_{x}" for x in ("psfex.psf", "oversampled.fits")], EXPORT_JOBS),
@@ -85,14 +87,14 @@ def test_minimal_configuration(workflow: Workflow) -> None:
                     "validation.txt",
                 )
             ],
-            {**STAMPS, "fit_psf": 1, "validate_psf": 1},
+            {**STAMPS, "measure_pocket": 1, "fit_psf": 1, "validate_psf": 1},
         ),
         (
             [
                 f"{COMPARISON}_{x}"
                 for x in ("parameters.csv", "parameters.md", "loss.png", "summary.txt")
             ],
-            {**STAMPS, "fit_psf": 1, "compare_fits": 1},
+            {**STAMPS, "measure_pocket": 1, "fit_psf": 1, "compare_fits": 1},
         ),
     ],
     ids=lambda value: value[0].split("/")[1] if isinstance(value, list) else "",
@@ -151,7 +153,8 @@ def test_named_unit_of_the_report_must_be_there(workflow: Workflow) -> None:
 def test_own_files_fetch_nothing(workflow: Workflow) -> None:
     sheet = workflow.write_sheet(workflow.write_images([QUADRANT]))
     run = workflow.dry_run("--config", sheet, targets=[f"{FIT}_psf.fits"])
-    assert run.jobs == {"select_stars": 1, "cut_stamps": 1, "fit_psf": 1}, run.text
+    jobs = dict.fromkeys(("select_stars", "cut_stamps", "measure_pocket", "fit_psf"), 1)
+    assert run.jobs == jobs, run.text
     assert {f"{QUADRANT}_sciimg.fits", f"{QUADRANT}_mskimg.fits"} <= run.files
 
 

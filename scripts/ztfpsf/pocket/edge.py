@@ -16,6 +16,7 @@ FLATNESS = 0.0005
 # Of what is left in the first column: a flat of 15000 ADU lacks the pocket's capacity there.
 FIRST_FLATNESS = 0.02
 MIN_ROWS = 100
+MIN_USABLE = 0.5  # of the reference columns of a row
 
 
 class Edge(NamedTuple):
@@ -35,14 +36,16 @@ def measure_edge(image: ScienceImage, direction: int) -> Edge | None:
     part = (slice(None), slice(-1, -width - 1, -1) if direction < 0 else slice(width))
     usable = ~(image.bad | image.saturated)[part]
     level = image.data[part]
-    reference = np.where(usable, level, np.nan)[:, slice(*REFERENCE_PX)]
-    with np.errstate(all="ignore"):
-        beside = np.nanmedian(reference, axis=1)
-    rows = np.isfinite(beside)
-    sky_adu = float(np.median(beside[rows])) if rows.any() else np.nan
+    reference = slice(*REFERENCE_PX)
+    rows = usable[:, reference].mean(axis=1) > MIN_USABLE
+    if rows.sum() < MIN_ROWS:
+        return None
+    usable, level = usable[rows], level[rows]
+    beside = np.nanmedian(np.where(usable, level, np.nan)[:, reference], axis=1)
+    sky_adu = float(np.median(beside))
     found = []
     for column in range(N_COLUMNS):
-        kept = usable[:, column] & rows
+        kept = usable[:, column]
         lost = level[kept, column] - beside[kept]
         if len(lost) < MIN_ROWS:
             return None

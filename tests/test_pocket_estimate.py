@@ -1,0 +1,157 @@
+"""The law from stars and first columns that a simulated pocket of electrons has changed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from pocket_stars import GAIN, SHARPNESS, PocketStars, make_pocket_stars
+from ztfpsf.errors import InputError
+from ztfpsf.io import make_provenance, write_table
+from ztfpsf.names import parse_quadrant
+from ztfpsf.pocket import estimate
+from ztfpsf.pocket.edge import measure_edge, predict_edge
+from ztfpsf.pocket.estimate import LawFit, LawImage, measure_law
+from ztfpsf.pocket.law import NO_POCKET, Pocket, forward, keep
+from ztfpsf.pocket.table import (
+    GIVEN,
+    MEASURED,
+    NONE,
+    Law,
+    describe_fit,
+    find_law,
+    make_row,
+    read_laws,
+    read_pockets,
+)
+from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws
+from ztfpsf.simulation.pocket import make_catch
+from ztfpsf.stars.images import ScienceImage
+
+SKY_ADU, CAPACITY_ADU = 158.0, 285.0
+NAME = parse_quadrant("ztf_20200924431759_000655_zr_c13_o_q1")
+LATER = parse_quadrant("ztf_20210924431759_000655_zr_c13_o_q1")
+SETTINGS = PocketSettings(MEASURE, max_images=2, max_days=100.0)
+
+
+def simulate(capacity_adu: float) -> PocketStars:
+    mag = np.random.default_rng(1).uniform(14.5, 18.5, 220)
+    nobody = np.zeros(len(mag), bool)
+    return make_pocket_stars(
+        mag, nobody, sky_adu=SKY_ADU, host_adu=0.0, capacity_adu=capacity_adu, seed=2
+    )
+
+
+@pytest.fixture(scope="module")
+def stars() -> PocketStars:
+    return simulate(CAPACITY_ADU)
+
+
+@pytest.fixture(scope="module")
+def fit(stars: PocketStars) -> LawFit:
+    return measure_law([LawImage(stars.stamps, stars.edge)], 1)
+
+
+def true_law(charge_adu: np.ndarray) -> np.ndarray:
+    catch = make_catch(round(CAPACITY_ADU * GAIN), SHARPNESS).mean / GAIN
+    return np.interp(charge_adu * GAIN, np.arange(len(catch)), catch)
+
+
+def test_law_is_that_of_the_electrons(fit: LawFit) -> None:
+    # In reach of the sky and its first columns, and where stars tell.
+    charge = np.array([158.0, 280.0, 350.0, 390.0, 600.0, 1200.0])
+    pull = (keep(fit.drops, charge) - true_law(charge)) / np.hypot(fit.error_adu(charge), 0.5)
+    assert np.abs(pull).max() < 3.5
+    assert fit.is_found
+    assert fit.chi2_per_pixel == pytest.approx(1.0, abs=0.1)
+    assert (fit.drops >= 0).all()
+    assert fit.drops.sum() < 1
+
+
+def test_first_columns_are_predicted(stars: PocketStars, fit: LawFit) -> None:
+    predicted, slopes = predict_edge(fit.drops, stars.edge.sky_adu)
+    assert np.abs(predicted - stars.edge.observed_adu).max() < 1.0
+    step = 1e-4 * np.arange(1, len(fit.drops) + 1)
+    other, _ = predict_edge(fit.drops + step, stars.edge.sky_adu)
+    np.testing.assert_allclose(other - predicted, slopes @ step, rtol=1e-2)
+
+
+def test_the_other_direction_is_worse(stars: PocketStars, fit: LawFit) -> None:
+    reversed_fit = measure_law([LawImage(stars.stamps, stars.edge)], -1)
+    assert reversed_fit.chi2_per_pixel > fit.chi2_per_pixel + 0.01
+
+
+def test_without_a_pocket_none_is_found() -> None:
+    stars = simulate(0.0)
+    fit = measure_law([LawImage(stars.stamps, stars.edge)], 1)
+    assert not fit.is_found
+    found = find_laws({NAME: readable(stars)}, None, SETTINGS)[NAME]
+    assert found.source == NONE
+    assert found.pocket is NO_POCKET
+    assert "no pocket is seen" in found.reason
+
+
+def readable(stars: PocketStars) -> Readable:
+    return Readable(stars.stamps, stars.edge, "", 5.0)
+
+
+def test_images_without_a_law_say_why(stars: PocketStars, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "MIN_STARS", 1000)
+    cases = {
+        "its sky is 2.0 ADU, so it was subtracted": readable(stars)._replace(
+            stamps=stars.stamps._replace(sky_level_adu=2.0)
+        ),
+        "no whole quadrant": readable(stars)._replace(edge=None, edge_reason="no whole quadrant"),
+        "1000 are needed: give its law from elsewhere": readable(stars),
+    }
+    for words, image in cases.items():
+        law = find_laws({NAME: image}, None, SETTINGS)[NAME]
+        assert law.source == NONE
+        assert words in law.reason
+        assert (law.pocket.drops == 0).all()
+    unwanted = find_laws({NAME: readable(stars)}, None, replace(SETTINGS, law=None))[NAME]
+    assert unwanted.source == NONE
+
+
+def write_laws(path: Path, fit: LawFit) -> None:
+    law = Law(MEASURED, "", Pocket(fit.drops, np.array(-1.0)), describe_fit(fit))
+    write_table(pd.DataFrame([make_row(NAME, law, None)]), path, make_provenance([], {}))
+
+
+def test_laws_of_a_table_serve_others(tmp_path: Path, fit: LawFit) -> None:
+    path = tmp_path / "x_pocket.parquet"
+    write_laws(path, fit)
+    pocket = read_pockets(path)[str(NAME)]
+    np.testing.assert_allclose(pocket.drops, fit.drops)
+    assert pocket.direction == -1
+    laws = read_laws(tmp_path)
+    found = find_law(laws, NAME, 1.0)
+    assert found.source == GIVEN
+    np.testing.assert_allclose(found.pocket.drops, fit.drops)
+    with pytest.raises(
+        InputError, match=r"365 days away, more than measure_pocket\.max_days = 100"
+    ):
+        find_law(laws, LATER, 100.0)
+    with pytest.raises(InputError, match="no law of CCD 13 quadrant 2"):
+        find_law(laws, NAME._replace(qid=2), 100.0)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="holds no law that was measured"):
+        read_laws(empty)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_edge_of_an_image(fit: LawFit, direction: int) -> None:
+    random = np.random.default_rng(3)
+    rows = forward(fit.drops, np.full((400, 60), SKY_ADU), 0.0)
+    rows = (rows + random.normal(0, 5, rows.shape)).astype(np.float32)[:, ::direction]
+    nothing = np.zeros(rows.shape, bool)
+    image = ScienceImage("x", rows, fits.Header(), nothing, nothing, GAIN, 9.5, 5e4)
+    edge = measure_edge(image, direction)
+    assert edge is not None
+    predicted, _ = predict_edge(fit.drops, SKY_ADU)
+    assert np.abs((edge.observed_adu - predicted) / edge.error_adu).max() < 4
+    saturated = image._replace(saturated=~nothing)
+    assert measure_edge(saturated, direction) is None
