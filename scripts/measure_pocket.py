@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 from ztfpsf.calibration.orientation import read_direction
+from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_table
-from ztfpsf.jobs import job
+from ztfpsf.jobs import for_each_image, job
 from ztfpsf.names import QuadrantName, parse_quadrant
 from ztfpsf.pocket.edge import Edge, measure_edge
 from ztfpsf.pocket.table import make_row, no_law, read_laws
@@ -15,9 +16,23 @@ from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws
 from ztfpsf.psf.device import configure
 from ztfpsf.psf.inputs.image import take_image
 from ztfpsf.stamps import open_stamps
-from ztfpsf.stars.images import read_science_image
+from ztfpsf.stars.images import ScienceImage, read_science_image
 
 logger = logging.getLogger("ztfpsf")
+
+
+def find_edge(
+    science: ScienceImage, name: QuadrantName, quadrant_shape: tuple[int, ...]
+) -> tuple[Edge | None, str]:
+    """The columns of an image that are read first, and why there are none."""
+    ny, nx = science.data.shape
+    if (ny, nx) != quadrant_shape:
+        return None, (
+            f"{name}: {nx} x {ny} px are no whole quadrant, so the columns that are read first "
+            "are not seen: give its law from elsewhere (config key measure_pocket.law)"
+        )
+    edge = measure_edge(science, read_direction(name.qid))
+    return edge, f"{name}: the columns that are read first are masked or saturated"
 
 
 def measure_pocket(
@@ -42,37 +57,31 @@ def measure_pocket(
     chosen = PocketSettings(**settings)
     laws = read_laws(chosen.law) if chosen.law not in (None, MEASURE) else None
     file = open_stamps(path_to_stamps)
-    status = file.images.set_index("image")["status"]
+    table = file.images.set_index("image")
+    status, rms_adu = table["status"], table["sky_rms_adu"]
     paths = dict(zip(images, zip(paths_to_sciimg, paths_to_mskimg, strict=True), strict=True))
 
-    def find_edge(name: QuadrantName) -> tuple[Edge | None, str]:
-        ny, nx = (int(file.images.set_index("image").at[str(name), key]) for key in ("ny", "nx"))
-        if (ny, nx) != tuple(quadrant_shape):
-            return None, (
-                f"{name}: {nx} x {ny} px are no whole quadrant, so the columns that are read first "
-                "are not seen: give its law from elsewhere (config key measure_pocket.law)"
-            )
-        science = read_science_image(*paths[str(name)], bad_mask_bits, saturation_fraction)
-        edge = measure_edge(science, read_direction(name.qid))
-        return edge, f"{name}: the columns that are read first are masked or saturated"
+    def read(image: str) -> Readable:
+        if status[image] != "ok":
+            raise InputError(status[image])
+        science = read_science_image(*paths[image], bad_mask_bits, saturation_fraction)
+        edge, reason = find_edge(science, parse_quadrant(image), tuple(quadrant_shape))
+        is_inverted = science.header.get("POCKET") is True
+        stamps = take_image(file.read(image))
+        return Readable(stamps, edge, reason, float(rms_adu[image]), is_inverted)
 
-    readable = {}
-    for image in images:
-        if status[image] == "ok":
-            name = parse_quadrant(image)
-            edge, reason = find_edge(name) if chosen.law else (None, "")
-            stamps = take_image(file.read(image))
-            rms_adu = float(file.images.set_index("image").at[image, "sky_rms_adu"])
-            readable[name] = Readable(stamps, edge, reason, rms_adu)
-    found = find_laws(readable, laws, chosen)
+    # An image without a law is no failure.
+    wanted = [] if chosen.law is None else images
+    readable, failures = for_each_image(wanted, read, 1.0)
+    named = {parse_quadrant(image): one for image, one in readable.items()}
+    found = find_laws(named, laws, chosen)
     rows = []
     for image in images:
         name = parse_quadrant(image)
-        law = found.get(name) or no_law(status[image])
-        rows.append(make_row(name, law, readable[name].edge if name in readable else None))
-        logger.info(
-            "%s: law of the pocket %s%s", image, law.source, law.reason and f", {law.reason}"
-        )
+        law = found.get(name) or no_law(failures.get(image, "the configuration asks for none"))
+        rows.append(make_row(name, law, named[name].edge if name in named else None))
+        said = f"{law.source}, {law.reason}" if law.reason else law.source
+        logger.info("%s: law of the pocket: %s", image, said)
     provenance = make_provenance([path_to_stamps], {**settings})
     write_table(pd.DataFrame(rows), path_to_pocket, provenance)
 

@@ -1,6 +1,5 @@
 """The law from stars and first columns that a simulated pocket of electrons has changed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,8 @@ def test_law_is_that_of_the_electrons(fit: LawFit) -> None:
     pull = (keep(fit.drops, charge) - true_law(charge)) / np.hypot(fit.error_adu(charge), 0.5)
     assert np.abs(pull).max() < 3.5
     assert fit.is_found
-    assert fit.chi2_per_pixel == pytest.approx(1.0, abs=0.1)
+    # What the pocket keeps from one pixel for the next smooths their noise.
+    assert 0.6 < fit.chi2_per_pixel < 1.05
     assert (fit.drops >= 0).all()
     assert fit.drops.sum() < 1
 
@@ -94,7 +94,7 @@ def test_without_a_pocket_none_is_found() -> None:
 
 
 def readable(stars: PocketStars) -> Readable:
-    return Readable(stars.stamps, stars.edge, "", 5.0)
+    return Readable(stars.stamps, stars.edge, "", 5.0, is_inverted=False)
 
 
 def test_images_without_a_law_say_why(stars: PocketStars, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +103,7 @@ def test_images_without_a_law_say_why(stars: PocketStars, monkeypatch: pytest.Mo
         "its sky is 2.0 ADU, so it was subtracted": readable(stars)._replace(
             stamps=stars.stamps._replace(sky_level_adu=2.0)
         ),
+        "its pixels were freed": readable(stars)._replace(is_inverted=True),
         "no whole quadrant": readable(stars)._replace(edge=None, edge_reason="no whole quadrant"),
         "1000 are needed: give its law from elsewhere": readable(stars),
     }
@@ -111,8 +112,6 @@ def test_images_without_a_law_say_why(stars: PocketStars, monkeypatch: pytest.Mo
         assert law.source == NONE
         assert words in law.reason
         assert (law.pocket.drops == 0).all()
-    unwanted = find_laws({NAME: readable(stars)}, None, replace(SETTINGS, law=None))[NAME]
-    assert unwanted.source == NONE
 
 
 def write_laws(path: Path, fit: LawFit) -> None:

@@ -108,9 +108,10 @@ def report(name: str, stars: PocketStars, found: ImageFit) -> None:
         ratio = flux[mine] / stars.flux_adu[mine]
         value = -2500 * np.log10(np.mean(ratio)) - zero
         error = 1086 * ratio.std() / np.sqrt(mine.sum())
+        scatter = 1.25 * mad_sigma(shift[mine]) / np.sqrt(mine.sum())
         print(
             f"    {mag:5.1f} mag: {value:+7.1f} +- {error:.1f} mmag, x "
-            f"{np.median(shift[mine]):+7.1f} +- {1.25 * mad_sigma(shift[mine]) / np.sqrt(mine.sum()):.1f} mpx, "
+            f"{np.median(shift[mine]):+7.1f} +- {scatter:.1f} mpx, "
             f"pulls {pull[mine].std():.2f}"
         )
 

@@ -182,8 +182,8 @@ def _pass_through(drops: Array, charge_adu: Array, slopes: Array) -> Array:
     (r, c, p + N_DROPS). `charge_adu`: (r, c) in the register.
     """
     kept = slope(drops, charge_adu)[..., None]
-    by_drops = [share(charge_adu, KNOTS_ADU[k], WIDTHS_ADU[k]) for k in range(N_DROPS)]
-    by_drops = jnp.stack(by_drops, axis=-1)
+    terms = [share(charge_adu, KNOTS_ADU[k], WIDTHS_ADU[k]) for k in range(N_DROPS)]
+    by_drops = jnp.stack(terms, axis=-1)
     n_light = slopes.shape[-1]
     slopes = jnp.pad(slopes, ((0, 0), (0, 0), (0, N_DROPS)))
     added = jnp.pad(by_drops, ((0, 0), (0, 0), (n_light, 0)))
@@ -197,5 +197,5 @@ def _pass_through(drops: Array, charge_adu: Array, slopes: Array) -> Array:
     # Before the first pixel: a row all alike, in which the sky is as free as here.
     before = jnp.zeros_like(slopes[:, 0]).at[:, BACKGROUND].set(1.0)
     first = (kept[:, 0] * before + added[:, 0]) / (1.0 - kept[:, 0])
-    columns = tuple(jnp.moveaxis(part, 1, 0) for part in (slopes, added, kept))
+    columns = jax.tree.map(lambda part: jnp.moveaxis(part, 1, 0), (slopes, added, kept))
     return jnp.moveaxis(jax.lax.scan(read, first, columns)[1], 0, 1)

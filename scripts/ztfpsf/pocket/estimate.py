@@ -165,20 +165,18 @@ def _take_stars(model: PsfModel, stamps: ImageStamps, fit: ImageFit, kept: np.nd
     blank = -n % STARS_AT_ONCE
     # Repeated stars without a good pixel fill up the last part.
     filled = [np.concatenate([a[kept], np.repeat(a[kept][:1], blank, axis=0)]) for a in arrays]
-    filled[4][n:] = False
-    return Stars(*filled)
+    filled[4][n:] = False  # good
+    return Stars(*map(jnp.asarray, filled))
 
 
 def _turn(stars: Stars, model: PsfModel, direction: int) -> Stars:
     """Rows in read order; along x the star and its profile turn with them."""
     if direction > 0:
         return stars
-    parameters, profile = stars.stars.copy(), stars.profile.copy()
-    parameters[:, X] *= -1.0
-    profile[:, model.Params._fields.index("e2")] *= -1.0
+    e2 = model.Params._fields.index("e2")
     return stars._replace(
-        stars=parameters,
-        profile=profile,
+        stars=stars.stars.at[:, X].multiply(-1.0),
+        profile=stars.profile.at[:, e2].multiply(-1.0),
         data=stars.data[:, :, ::-1],
         good=stars.good[:, :, ::-1],
     )

@@ -23,7 +23,7 @@ MEASURE = "measure"
 class PocketSettings:
     """Section measure_pocket of the configuration."""
 
-    law: str | None  # "measure", a path, or None
+    law: str | None  # "measure", a path, or None: none is looked for
     max_images: int  # of a quadrant that are measured together
     max_days: float  # between an image and a given law
 
@@ -35,6 +35,7 @@ class Readable(NamedTuple):
     edge: Edge | None
     edge_reason: str  # why there is no edge
     sky_rms_adu: float
+    is_inverted: bool  # the pixels were freed of the effect when the image was made
 
 
 def find_laws(
@@ -44,9 +45,7 @@ def find_laws(
 
     `laws`: of ztfpsf.pocket.table.read_laws where the configuration names a table.
     """
-    if settings.law is None:
-        return {name: no_law("the configuration asks for none") for name in images}
-    found = {name: no_law(_subtracted(image)) for name, image in images.items()}
+    found = {name: no_law(_refuse(image)) for name, image in images.items()}
     having = {name: image for name, image in images.items() if not found[name].reason}
     if laws is not None:
         return found | {name: _given(laws, name, settings) for name in having}
@@ -58,8 +57,10 @@ def find_laws(
     return found
 
 
-def _subtracted(image: Readable) -> str:
-    """Why an image without a sky has no law; "" for others."""
+def _refuse(image: Readable) -> str:
+    """Why no law can be that of an image; "" for most."""
+    if image.is_inverted:
+        return "its pixels were freed of the effect when it was made (POCKET in the header)"
     level = image.stamps.sky_level_adu
     if level > image.sky_rms_adu:
         return ""

@@ -34,7 +34,7 @@ def make_catch(capacity: int, sharpness: float) -> Catch:
     for _ in range(FULL * capacity):
         mean = probability @ held
         means.append(mean)
-        sigmas.append(np.sqrt(max(probability @ (held - mean) ** 2, 0.0)))
+        sigmas.append(float(probability @ (held - mean) ** 2) ** 0.5)
         caught = probability * chance
         probability -= caught
         probability[1:] += caught[:-1]
