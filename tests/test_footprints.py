@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from ztfpsf.footprints import MARGIN_PX, find_quadrants, may_hold
+from ztfpsf.footprints import MARGIN_PX, find_in_field, find_quadrants, is_on_grid
 from ztfpsf.survey.fields import find_places, project, read_fields
 
 # Field, CCD, quadrant, CRVAL1, CRVAL2 of images whose CRPIX is the centre of the quadrant.
 REAL = [
     (655, 13, 3, 57.9974, 35.7463),
     (600, 4, 4, 358.4370, 22.8029),
+    (667, 3, 2, 147.4837, 30.8648),
 ]
 
 
@@ -40,11 +41,11 @@ def test_quadrants_are_those_of_the_focal_plane() -> None:
 def test_margin_and_no_more() -> None:
     east_deg = (488 / 2 + 2 * 3072 + MARGIN_PX + np.array([-30, 30])) * 1.0125 / 3600
     ra = 55.0608 + east_deg / np.cos(np.radians(33.35 - 1.0))
-    # 1 deg to the South is quadrant 1 of CCD 6: its Eastern edge, and beyond the margin.
-    held = [may_hold(655, 6, 1, one, 33.35 - 1.0) for one in ra]
-    assert held == [True, False]
+    # 1 deg to the South CCD 6 ends to the East; quadrants 1 and 4 meet there, within the margin.
+    held = [find_in_field(655, one, 33.35 - 1.0) for one in ra]
+    assert held == [[(6, 1), (6, 4)], []]
 
 
-def test_field_of_no_grid_may_hold_everything() -> None:
-    assert may_hold(990, 1, 1, 10.0, 10.0)
-    assert not any(found[0] == 990 for found in find_quadrants(10.0, 10.0))
+def test_field_of_no_grid() -> None:
+    assert is_on_grid(655)
+    assert not is_on_grid(990)

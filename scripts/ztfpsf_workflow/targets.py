@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ztfpsf.errors import InputError
-from ztfpsf.footprints import find_quadrants, is_on_grid, may_hold
+from ztfpsf.footprints import find_in_field, find_quadrants, is_on_grid
 from ztfpsf.names import parse_quadrant
 from ztfpsf.sheet import ImageSheet
 from ztfpsf.simulation.epoch_settings import make_target
 from ztfpsf.target_sheet import NO_TARGETS, Target, TargetSheet, read_targets
-from ztfpsf.units import group_of
 
 from ztfpsf_workflow.inputs import SERIES, find_beside, make_series
 
@@ -78,21 +77,22 @@ def list_lightcurves(sheet: ImageSheet, targets: TargetSheet) -> Wanted:
 
 def find_targets(images: Iterable[str], targets: Iterable[Target]) -> dict[str, list[Target]]:
     """Targets that each image may hold, wanted in its filter; images without one are left out."""
+    names = {image: parse_quadrant(image) for image in images}
     ordered = sorted(targets)
-    by_group: dict[str, list[Target]] = {}
+    held: dict[tuple[int, int, int], list[Target]] = {}
+    for field in {name.field for name in names.values()}:
+        if is_on_grid(field):
+            for target in ordered:
+                for quadrant in find_in_field(field, target.ra_deg, target.dec_deg):
+                    held.setdefault((field, *quadrant), []).append(target)
     found = {}
-    for image in images:
-        group = group_of(image)
-        if group not in by_group:
-            name = parse_quadrant(image)
-            by_group[group] = [
-                one
-                for one in ordered
-                if name.filtercode in one.filters
-                and may_hold(name.field, name.ccdid, name.qid, one.ra_deg, one.dec_deg)
-            ]
-        if by_group[group]:
-            found[image] = by_group[group]
+    for image, name in names.items():
+        near = ordered
+        if is_on_grid(name.field):
+            near = held.get((name.field, name.ccdid, name.qid), [])
+        wanted = [target for target in near if name.filtercode in target.filters]
+        if wanted:
+            found[image] = wanted
     return found
 
 
