@@ -41,7 +41,7 @@ def test_quadrants_are_those_of_the_focal_plane() -> None:
 def test_margin_and_no_more() -> None:
     east_deg = (488 / 2 + 2 * 3072 + MARGIN_PX + np.array([-30, 30])) * 1.0125 / 3600
     ra = 55.0608 + east_deg / np.cos(np.radians(33.35 - 1.0))
-    # 1 deg to the South CCD 6 ends to the East, and CCD 5 begins 488 px farther on; the quadrants of
+    # 1 deg to the South CCD 6 ends to the East, and CCD 5 begins 488 px farther on; quadrants of
     # each meet there, within the margin.
     held = [find_in_field(655, one, 33.35 - 1.0) for one in ra]
     assert held == [[(6, 1), (6, 4)], [(5, 2), (5, 3)]]
