@@ -19,6 +19,7 @@ GROUP_JOBS = {
     "simulate_epochs": 1,
     "select_stars": 1,
     "cut_stamps": 1,
+    "measure_pocket": 1,
     "fit_psf": 1,
     "measure_photometry": 1,
     "validate_psf": 1,
