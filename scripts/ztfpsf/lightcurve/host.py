@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 N_ITERATIONS = 100
-# Of the mean information on a point: less leaves single precision to settle points without data.
+# Of the mean information on a point.
 LOWEST_PRECISION = 3e-6
 
 
@@ -63,9 +63,11 @@ def maximise_evidence(normal: np.ndarray, gradient: np.ndarray, prior: np.ndarra
     """
     side = normal[:k, k:] @ np.linalg.inv(normal[k:, k:] + np.diag(prior[k:]))
     values, vectors = np.linalg.eigh(normal[:k, :k] - side @ normal[k:, :k])
+    # Rounding of single precision can make values negative where the data say nothing.
+    rounding = max(0.0, -float(values.min()))
     values = np.maximum(values, 0.0)
     projected = vectors.T @ (gradient[:k] - side @ gradient[k:])
-    lowest = LOWEST_PRECISION * float(values.mean())
+    lowest = max(LOWEST_PRECISION * float(values.mean()), 2.0 * rounding)
     found = lowest
     for _ in range(N_ITERATIONS):
         gamma = np.sum(values / (values + found))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from epochs import HOSTS, N_STARS, SKY_ADU, Epochs, make_light_curve, simulate
+from epochs import N_STARS, SKY_ADU, TARGETS, Epochs, make_light_curve, simulate
 from judge import judge, judge_forced, judge_star
 from reduction import Reduced, know, make_scene, reduce
 from ztfpsf.lightcurve.fit import fit_scenes
@@ -30,6 +30,7 @@ TARGET = SceneSettings()
 STAR = SceneSettings(host_radius_px=0.0, position_error_arcsec=0.05, n_rounds=2)
 EQUAL = 8  # stars of the brightness of the supernovae at their peak
 OVERSAMPLING = 4
+HOST = ["host_mag", "sersic", "radius_px", "distance"]
 
 
 def fit(epochs: Epochs, reduced: Reduced, numbers: Sequence[int]) -> list[LightCurve]:
@@ -51,13 +52,12 @@ def compare(epochs: Epochs, reduced: Reduced) -> tuple[pd.DataFrame, pd.DataFram
     )
     scale = table["factor"][:EQUAL].mean()
     baseline = make_light_curve(len(epochs.data))[1]
-    numbers = range(N_STARS, N_STARS + len(HOSTS))
+    numbers = range(N_STARS, N_STARS + len(TARGETS))
     rows = [
         judge(found, scale * epochs.flux_adu[:, k], baseline)
         for k, found in zip(numbers, fit(epochs, reduced, numbers), strict=True)
     ]
-    names = ("host_mag", "sersic", "radius_px", "distance")
-    return pd.DataFrame(HOSTS, columns=names).join(pd.DataFrame(rows)), table
+    return pd.DataFrame(TARGETS, columns=HOST).join(pd.DataFrame(rows)), table
 
 
 def quiet(reduced: Reduced) -> Reduced:
@@ -68,9 +68,11 @@ def quiet(reduced: Reduced) -> Reduced:
     )
 
 
-def force(epochs: Epochs, reduced: Reduced, python: str, folder: Path) -> pd.DataFrame:
-    """photutils and a matched filter, by host."""
-    numbers = np.arange(N_STARS, N_STARS + len(HOSTS))
+def force(
+    epochs: Epochs, reduced: Reduced, scale: float, python: str, folder: Path
+) -> pd.DataFrame:
+    """photutils and a matched filter; `scale`: of fluxes, from the stars."""
+    numbers = np.arange(N_STARS, N_STARS + len(TARGETS))
     baseline = make_light_curve(len(epochs.data))[1]
     half = epochs.data.shape[-1] // 2
     at = reduced.position_px[:, numbers] - epochs.corner_px[:, numbers]
@@ -87,23 +89,18 @@ def force(epochs: Epochs, reduced: Reduced, python: str, folder: Path) -> pd.Dat
     answer = np.load(fluxes)
     rows = []
     for row, k in enumerate(numbers):
-        ratio, true = reduced.ratio[:, k], epochs.flux_adu[:, k]
+        ratio, true = reduced.ratio[:, k], scale * epochs.flux_adu[:, k]
         filtered = [
             match(stamp, psf, place)
             for stamp, psf, place in zip(
                 data[:, row], reduced.psfs, reduced.position_px[:, k], strict=True
             )
         ]
-        ours = judge_forced(answer["flux"][:, row] / ratio, true, baseline)
-        rows.append([HOSTS[row][0], *ours, *judge_forced(filtered / ratio, true, baseline)])
+        theirs = judge_forced(answer["flux"][:, row] / ratio, true, baseline)
+        rows.append([*theirs, *judge_forced(filtered / ratio, true, baseline)])
     code = str(answer["code"])
-    names = ("bias", "scatter")
-    columns = [
-        "host_mag",
-        *(f"{code} {name}" for name in names),
-        *(f"filter {name}" for name in names),
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    columns = [f"{name} {what}" for name in (code, "filter") for what in ("bias", "scatter")]
+    return pd.DataFrame(TARGETS, columns=HOST).join(pd.DataFrame(rows, columns=columns))
 
 
 def match(stamp: np.ndarray, psf: object, place: np.ndarray) -> float:
@@ -154,15 +151,30 @@ def _tabulate(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def by_host(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of the supernovae in equal hosts; of pulls, the root of the mean square."""
+    pulls = [name for name in table if str(name).startswith("pull_")]
+    squared = table.assign(**{name: table[name] ** 2 for name in pulls})
+    mean = squared.groupby(HOST, sort=False).mean()
+    mean[pulls] = np.sqrt(mean[pulls])
+    if "bias_error_mmag" in mean:
+        mean["bias_error_mmag"] /= np.sqrt(len(table) / len(mean))
+    return mean.reset_index()
+
+
 def summarise(table: pd.DataFrame) -> str:
     """Bias of all supernovae together, and their pulls."""
     weight = table["bias_error_mmag"] ** -2
     bias = (weight * table["bias_mmag"]).sum() / weight.sum()
+    pulls = {
+        name: np.sqrt((table[f"pull_{name}"] ** 2).mean())
+        for name in ("bright", "zero", "probe", "mean")
+    }
     return (
-        f"Bias {bias:.2f} +- {weight.sum() ** -0.5:.2f} mmag; pulls: bright "
-        f"{np.sqrt((table['pull_bright'] ** 2).mean()):.3f}, without light "
-        f"{np.sqrt((table['pull_zero'] ** 2).mean()):.3f} (mean {table['mean_zero'].mean():.3f}), "
-        f"means {np.sqrt((table['pull_mean'] ** 2).mean()):.2f}."
+        f"Bias {bias:.2f} +- {weight.sum() ** -0.5:.2f} mmag; chi2 {table['chi2'].mean():.3f}; "
+        f"pulls: bright {pulls['bright']:.3f}, without light {pulls['zero']:.3f} (mean "
+        f"{table['mean_zero'].mean():.3f}), outside the dates {pulls['probe']:.3f}, weighted means "
+        f"{pulls['mean']:.2f}."
     )
 
 
@@ -173,11 +185,13 @@ def main(python: str, folder: Path, n_epochs: int) -> None:
         epochs = simulate(n_epochs, 1, kind)
         reduced = know(epochs) if kind == "moffat" else reduce(epochs, "moffat_grid", folder)
         supernovae, stars = compare(epochs, reduced)
-        parts += [(title, supernovae), (f"{title}: all", summarise(supernovae))]
+        parts += [(title, by_host(supernovae)), (f"{title}: all", summarise(supernovae))]
         parts += [(f"{title}: stars", stars)]
         write(folder, parts)
     begun = time.perf_counter()
-    parts += [("Others", force(epochs, reduced, python, folder))]
+    parts += [
+        ("Others", by_host(force(epochs, reduced, stars["factor"][:EQUAL].mean(), python, folder)))
+    ]
     print(f"others: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     parts += [("Cost", cost(epochs, reduced))]
     write(folder, parts)

@@ -34,11 +34,13 @@ HOSTS = (
     (16.0, 1.0, 4.0, 1.0),
     (16.0, 4.0, 2.5, 2.0),
 )
+REPEATS = 3
+TARGETS = tuple(host for host in HOSTS for _ in range(REPEATS))
 NUCLEUS = 0.1  # of the galaxy's light
 
 
 class Epochs(NamedTuple):
-    """E epochs of n objects: N_STARS stars, then a supernova for each of HOSTS."""
+    """E epochs of n objects: N_STARS stars, then the supernovae, TARGETS."""
 
     data: np.ndarray  # (E, n, S, S) float32 ADU
     corner_px: np.ndarray  # (E, n, 2)
@@ -70,7 +72,7 @@ def simulate(n_epochs: int, seed: int, kind: str) -> Epochs:
     """`kind`: galsim, or moffat for PSFs that a model of ztfpsf describes exactly."""
     random = np.random.default_rng(seed)
     offset = np.concatenate(
-        [random.uniform(-450, 450, (N_STARS, 2)), random.uniform(-200, 200, (len(HOSTS), 2))]
+        [random.uniform(-450, 450, (N_STARS, 2)), random.uniform(-200, 200, (len(TARGETS), 2))]
     )
     mag = 14.5 + 3.5 * random.power(2.5, N_STARS)
     mag[:8] = PEAK_MAG  # of the brightness of the supernovae
@@ -78,11 +80,11 @@ def simulate(n_epochs: int, seed: int, kind: str) -> Epochs:
     flux = np.concatenate(
         [
             np.broadcast_to(find_flux(mag), (n_epochs, N_STARS)),
-            np.repeat(make_light_curve(n_epochs)[0][:, None], len(HOSTS), axis=1),
+            np.repeat(make_light_curve(n_epochs)[0][:, None], len(TARGETS), axis=1),
         ],
         axis=1,
     )
-    galaxies = [_draw_galaxy(*host) for host in HOSTS]
+    galaxies = [_draw_galaxy(*host) for host in TARGETS]
     epochs = Epochs(
         np.zeros((n_epochs, n, SIZE_PX, SIZE_PX), np.float32),
         np.zeros((n_epochs, n, 2), int),

@@ -11,12 +11,12 @@ import yaml
 from epochs import (
     FIELD_PX,
     GAIN,
-    HOSTS,
     N_STARS,
     NOISE,
     READ_NOISE,
     SIZE_PX,
     SKY_ADU,
+    TARGETS,
     Epochs,
     make_light_curve,
 )
@@ -152,7 +152,7 @@ def make_scene(epochs: Epochs, reduced: Reduced, k: int) -> Scene:
     noise = [psf.noise for psf in reduced.psfs if psf is not None]
     jacobian = np.array([[-1.0, 0.0], [0.0, 1.0]]) * PX_PER_ARCSEC
     return Scene(
-        name=f"star {k}" if is_star else f"host {HOSTS[k - N_STARS]}",
+        name=f"star {k}" if is_star else f"host {TARGETS[k - N_STARS]}",
         data=epochs.data[:, k],
         is_masked=np.zeros(epochs.data[:, k].shape, bool),
         constant_adu2=np.array([one.constant_adu2 for one in noise])[:, None, None],
