@@ -15,20 +15,20 @@ from ztfpsf.lightcurve.files import read_covariance, read_host
 from ztfpsf.lightcurve.observation import Paths, observe
 from ztfpsf.simulation.epoch_settings import EpochSettings, make_target
 
-GROUP_JOBS = {
-    "simulate_epochs": 1,
-    "select_stars": 1,
-    "cut_stamps": 1,
-    "measure_pocket": 1,
-    "fit_psf": 1,
-    "measure_photometry": 1,
-    "validate_psf": 1,
-    "match_stars": 1,
-    "fit_maps": 1,
-    "solve_ratios": 1,
-    "cut_targets": 1,
-    "extract_lightcurve": 1,
-}
+RULES = (
+    "simulate_epochs",
+    "select_stars",
+    "cut_stamps",
+    "measure_pocket",
+    "fit_psf",
+    "measure_photometry",
+    "validate_psf",
+    "match_stars",
+    "fit_maps",
+    "solve_ratios",
+    "cut_targets",
+    "extract_lightcurve",
+)
 KINDS = ("sciimg", "mskimg")
 STEM = f"results/extract_lightcurve/{LIGHT_CURVE}"
 
@@ -44,10 +44,10 @@ def made(module_workflow: Workflow) -> tuple[Workflow, Run]:
     return module_workflow, run
 
 
-def test_light_curve_is_a_target(workflow: Workflow) -> None:
-    config = write_config(workflow.directory)
-    run = workflow.dry_run("--configfile", config, targets=[f"{STEM}_lightcurve.parquet"])
-    assert run.jobs == GROUP_JOBS, run.text
+def test_every_rule_has_one_job(made: tuple[Workflow, Run]) -> None:
+    _, run = made
+    assert set(run.jobs) == {*RULES, "plot_lightcurve", "export_lightcurve", "lightcurves"}
+    assert set(run.jobs.values()) == {1}
 
 
 def test_fluxes_are_true_within_their_errors(made: tuple[Workflow, Run]) -> None:
@@ -128,19 +128,13 @@ def test_exports_hold_the_same_fluxes(made: tuple[Workflow, Run]) -> None:
     assert set(forced["procstatus"]) == {"0"}
 
 
-def test_report_shows_the_light_curve(made: tuple[Workflow, Run]) -> None:
-    workflow, _ = made
-    config = write_config(workflow.directory)
-    run = workflow.dry_run("--configfile", config, targets=["report"])
-    assert f"results/plot_lightcurve/{LIGHT_CURVE}_lightcurve.png" in run.files, run.text
-
-
 def test_second_run_and_new_target_begin_what_they_must(made: tuple[Workflow, Run]) -> None:
     """A target on other images touches nothing; one on these cuts this unit alone."""
     workflow, _ = made
     base = write_config(workflow.directory)
-    again = workflow.dry_run("--configfile", base, targets=["lightcurves"])
-    assert "Nothing to be done" in again.text, again.text
+    again = workflow.dry_run("--configfile", base, targets=["report"])
+    assert not set(again.jobs) & {*RULES, "plot_lightcurve"}, again.text
+    assert f"results/plot_lightcurve/{LIGHT_CURVE}_lightcurve.png" in again.files
     head = "target,ra_deg,dec_deg,mjd_min,mjd_max,filters\n"
     target = make_target(EpochSettings(**SERIES))
     row = f"SIM1,58.0,35.75,{target.mjd_min!r},{target.mjd_max!r},zr\n"
