@@ -1,6 +1,7 @@
 """Rule extract_lightcurve: a target and the stars around it, in every exposure that sees it."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -90,11 +91,13 @@ def fit_stars(
 
     without_host = SceneSettings(**{**settings["scene"], "host_radius_px": 0.0})
     table, rows, curves = observation.exposures.table, [], []
+    start = time.monotonic()
     for number, curve in enumerate(fit_scenes(take_scenes(), without_host)):
         of_star = make_rows(table, sights[number], curve).drop(columns=["host_adu"])
         rows.append(describe_star(found.iloc[number], of_star))
         curves.append(of_star.assign(name=curve.name))
-        logger.info("%d/%d stars", number + 1, len(found))
+        left_s = (time.monotonic() - start) / (number + 1) * (len(found) - number - 1)
+        logger.info("%d of %d stars, %.0f s left", number + 1, len(found), left_s)
     stars = pd.DataFrame(rows) if rows else make_empty_stars()
     return stars, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame({"name": []})
 

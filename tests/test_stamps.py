@@ -24,6 +24,7 @@ from ztfpsf.stamps import (
     Stamps,
     concatenate,
     describe_failure,
+    open_stamps,
     read_stamps,
     write_stamps,
 )
@@ -266,3 +267,16 @@ def test_images_of_a_unit_are_joined_in_order(cut):
     assert both.stars["image"].tolist() == [IMAGE] * len(stamps.stars) + ["b"] * len(stamps.stars)
     assert len(both.data) == 2 * len(stamps.data)
     assert both.stars.index.tolist() == list(range(len(both.data)))
+
+
+def test_some_rows_of_a_file(cut, tmp_path):
+    _, _, stamps = cut
+    path = tmp_path / "stamps.fits"
+    write_stamps(stamps, path, make_provenance([], {}))
+    file = open_stamps(path)
+    for rows in (np.array([7, 2, 3]), np.zeros(0, int)):
+        some = file.take(rows)
+        assert list(some.stars["star_id"]) == list(stamps.stars["star_id"].iloc[rows])
+        for name in ("data", "variance", "mask"):
+            np.testing.assert_array_equal(getattr(some, name), getattr(stamps, name)[rows])
+            assert getattr(some, name).dtype == getattr(stamps, name).dtype

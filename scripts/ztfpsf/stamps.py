@@ -154,6 +154,20 @@ class StampsFile(NamedTuple):
         table = self.images[self.images["image"] == image]
         return Stamps(table, self.stars.iloc[rows], *cubes)
 
+    def take(self, rows: np.ndarray) -> Stamps:
+        """The stamps of some rows of `stars`, in that order; `images` are all.
+
+        Of many images a few stamps each. Raises InputError when their pixels are not there.
+        """
+        with damage_named(self.path, make_again(RULE)), fits.open(self.path, memmap=True) as hdus:
+            cubes = [
+                np.ascontiguousarray(hdus[name].data[rows], dtype)
+                if len(rows)
+                else np.zeros((0, self.size_px, self.size_px), dtype)
+                for name, dtype in CUBES.items()
+            ]
+        return Stamps(self.images, self.stars.iloc[rows], *cubes)
+
 
 def open_stamps(path: str | Path, rule: str = RULE) -> StampsFile:
     """Read the tables of a file of write_stamps, by `rule`. Raises InputError as read_stamps."""

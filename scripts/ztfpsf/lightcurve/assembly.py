@@ -47,21 +47,17 @@ def read_cubes(
         np.zeros((n, n_exposures, 2)),
         np.full((n, n_exposures), np.nan),
     )
-    number = dict(zip(exposures["image"], exposures.index, strict=True))
+    number = pd.Series(exposures.index, index=exposures["image"])
     for file in files:
         ra, dec = (file.stars[name].to_numpy() for name in ("ra_deg", "dec_deg"))
         star = find_nearest(ra, dec, stars, radius_arcsec)
-        wanted = file.stars["image"].isin(list(number)) & (star >= 0)
-        for image in file.stars.loc[wanted, "image"].unique():
-            stamps = file.read(image)
-            rows = star[stamps.stars.index]
-            for place in np.flatnonzero(rows >= 0):
-                at = rows[place], number[image]
-                cubes.data[at] = stamps.data[place]
-                cubes.is_masked[at] = stamps.mask[place] > 0
-                row = stamps.stars.iloc[place]
-                cubes.corner_px[at] = row["x0_px"], row["y0_px"]
-                cubes.sky_adu[at] = row["sky_adu"]
+        exposure = file.stars["image"].map(number).to_numpy(float)
+        rows = np.flatnonzero((star >= 0) & np.isfinite(exposure))
+        stamps, at = file.take(rows), (star[rows], exposure[rows].astype(int))
+        cubes.data[at] = stamps.data
+        cubes.is_masked[at] = stamps.mask > 0
+        cubes.corner_px[at] = stamps.stars[["x0_px", "y0_px"]].to_numpy()
+        cubes.sky_adu[at] = stamps.stars["sky_adu"].to_numpy()
     return cubes
 
 
