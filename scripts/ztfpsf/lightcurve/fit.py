@@ -5,7 +5,7 @@ exposures, the next ones hold the host's photons as well; PSFs are those of the 
 round has found.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -56,7 +56,7 @@ class Task(NamedTuple):
     order: np.ndarray  # (n,) of the exposures in chunks: each chunk spans all dates
 
 
-def fit_scenes(scenes: Sequence[Scene], settings: SceneSettings) -> Iterator[LightCurve]:
+def fit_scenes(scenes: Iterable[Scene], settings: SceneSettings) -> Iterator[LightCurve]:
     """Fit objects one after the other; code is compiled once for a size of stamps and a model.
 
     Raises InputError when no exposure has a PSF, or when the models of PSFs differ.
