@@ -135,9 +135,9 @@ bench-scale: $(STAMP) ## plan of a night, images per second, time against the nu
 bench-survey: $(STAMP) ## zero points of a simulated survey beside LSQR (SIZES="1e5 1e6")
 	$(BIN)/python tests/bench/survey.py results/bench_survey --sizes $(or $(SIZES),1e5 1e6)
 
-bench-lightcurves: $(STAMP) $(BENCH_PSF_STAMP) ## simulated supernovae against the truth, beside photutils (EPOCHS=300)
+bench-lightcurves: $(STAMP) $(BENCH_PSF_STAMP) ## simulated supernovae against the truth, beside photutils (EPOCHS=120)
 	PYTHONPATH=scripts $(BIN)/python tests/bench/lightcurves/bench.py \
-	  .venv-bench-psf/bin/python results/bench_lightcurves --epochs $(or $(EPOCHS),300)
+	  .venv-bench-psf/bin/python results/bench_lightcurves --epochs $(or $(EPOCHS),120)
 
 bench-gpu: ## whether a GPU computes right, and how fast, in 8 minutes; PYTHON has JAX for it, SciPy and pandas
 	PYTHONPATH=scripts:tests/bench/psf $(PYTHON) tests/bench/gpu/bench_gpu.py results/bench_gpu/figures.json

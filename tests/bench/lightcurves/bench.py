@@ -1,6 +1,6 @@
 """Light curves of simulated supernovae in galaxies, ours and others', against the truth.
 
-    python tests/bench/lightcurves/bench.py <python of the peers> <folder> [--epochs 300]
+    python tests/bench/lightcurves/bench.py <python of the peers> <folder> [--epochs 120]
 
 Writes <folder>/lightcurves.md. Twice the same field: with PSFs that are known, and with PSFs,
 shifts and ratios from the stars. Forced photometry by photutils and by a matched filter gets the
@@ -201,6 +201,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("python", help="of an environment with photutils")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=120)
     given = parser.parse_args()
     main(given.python, given.folder, given.epochs)
