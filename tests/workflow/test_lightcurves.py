@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 from cut_targets import cut_targets
+from documents import documented, is_documented
 from series import GROUP, LIGHT_CURVE, SERIES, write_config
 from workflow_copy import Run, Workflow
 from ztfpsf.errors import InputError
@@ -103,6 +104,22 @@ def test_files_beside_the_light_curve(made: tuple[Workflow, Run]) -> None:
     assert (stars["rms_mmag"] / stars["expected_rms_mmag"]).median() == pytest.approx(1.0, abs=0.4)
     picture = folder / f"results/plot_lightcurve/{LIGHT_CURVE}_lightcurve.png"
     assert picture.stat().st_size > 30_000
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        "match_stars/*_exposures.parquet",
+        "solve_ratios/*_stars.parquet",
+        "fit_maps/*_maps.parquet",
+        "solve_ratios/*_ratios.parquet",
+        "extract_lightcurve/*_lightcurve.parquet",
+        "extract_lightcurve/*_stars.parquet",
+    ],
+)
+def test_columns_are_documented(made: tuple[Workflow, Run], product: str) -> None:
+    (path,) = (made[0].directory / "results").glob(product)
+    assert is_documented(set(pd.read_parquet(path).columns), documented(product))
 
 
 def test_exports_hold_the_same_fluxes(made: tuple[Workflow, Run]) -> None:

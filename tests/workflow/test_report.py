@@ -9,6 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 from browser import browser, missing_programs
+from documents import PRODUCTS, documented, is_documented
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from small_run import BLANK, GOOD, LOST, SATURATED, TRUNCATED, options
@@ -19,7 +20,6 @@ from ztfpsf.stamps import STAR_COLUMNS
 
 PAGE = "results/report.html"
 FIT = f"fit_psf/gaussian/gauss_newton/{GOOD}"
-PRODUCTS = (ROOT / "docs" / "products.md").read_text()
 FITTED = "fit_psf/<model>/<optimiser>/*"
 MEASURED = "measure_photometry/<model>/<optimiser>/*"
 VALIDATED = "validate_psf/<model>/<optimiser>/*"
@@ -174,15 +174,6 @@ def test_page_loads_and_shows_every_picture(reported: Workflow, tmp_path: Path) 
         assert window.errors() == []
 
 
-def documented(product: str) -> set[str]:
-    """Columns that docs/products.md lists of a product."""
-    (section,) = re.findall(rf"### `{re.escape(product)}`\n(.*?)(?=\n###|\Z)", PRODUCTS, re.S)
-    (table,) = re.findall(r"\| column \|.*?\n((?:\|.*\n?)+)", section)
-    return {
-        name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])
-    }
-
-
 def general(name: str) -> str:
     """A column as the document writes it: <d> for a diameter, <bin> for a bin of magnitudes."""
     return re.sub(r"_\d+px", "_<d>px", re.sub(r"\d+_\d+mag", "<bin>mag", name))
@@ -190,16 +181,6 @@ def general(name: str) -> str:
 
 def columns(table: pd.DataFrame) -> set[str]:
     return {general(name) for name in table.columns}
-
-
-def without_errors(names: set[str]) -> set[str]:
-    """Most errors follow a rule, and are not listed."""
-    return {name for name in names if "_error" not in name}
-
-
-def is_documented(found: set[str], listed: set[str]) -> bool:
-    """Whether all columns are listed, less errors, and no others."""
-    return without_errors(found) == without_errors(listed) and listed <= found
 
 
 @pytest.mark.parametrize("product", TABLES)
