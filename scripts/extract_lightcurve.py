@@ -54,8 +54,9 @@ def extract_lightcurve(
     logger.info(
         "%s: %d of %d exposures fitted", name, np.isfinite(curve.chi2).sum(), len(scene.data)
     )
-    stars, star_curves = fit_stars(observation, paths, target, match_arcsec, settings)
     rows = make_rows(observation.exposures.table, sights, curve)
+    found = fit_stars(observation, paths, target, match_arcsec, settings)
+    stars, star_curves = found or (make_empty_stars(), rows.iloc[:0].assign(name=""))
     zero_point = find_zero_point(stars, rows)
     refraction = observation.groups[0].maps.refraction.arcsec_per_mag
     limits = Limits(**settings["limits"])
@@ -79,8 +80,8 @@ def fit_stars(
     target: Mapping[str, Any],
     match_arcsec: float,
     settings: Mapping[str, Any],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row for each star around the target; one for each star and exposure."""
+) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """One row for each star around the target; one for each star and exposure; None of no star."""
     found, scenes = find_stars(observation, paths, target, settings["n_stars"], match_arcsec)
     sights: list[Sights] = []
 
@@ -98,8 +99,7 @@ def fit_stars(
         curves.append(of_star.assign(name=curve.name))
         left_s = (time.monotonic() - start) / (number + 1) * (len(found) - number - 1)
         logger.info("%d of %d stars, %.0f s left", number + 1, len(found), left_s)
-    stars = pd.DataFrame(rows) if rows else make_empty_stars()
-    return stars, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame({"name": []})
+    return (pd.DataFrame(rows), pd.concat(curves, ignore_index=True)) if rows else None
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def draw_lightcurve(
     mean_mag = find_mean_mag(stars, record)
     draw_scatter(right.subplots(), stars, mean_mag)
     seen = star_curves.assign(
-        pull=find_pulls(stars, star_curves), mag=star_curves["name"].map(mean_mag)
+        pull=find_pulls(stars, star_curves), mag=mean_mag.reindex(star_curves["name"]).to_numpy()
     )
     mine = rows.assign(pull=rows["probe_flux_adu"] / rows["probe_flux_error_adu"])
     panels = bottom.subplots(1, 4, sharey=True)
@@ -133,8 +133,9 @@ def draw_scatter(axes: Axes, stars: pd.DataFrame, mean_mag: pd.Series) -> None:
 
 def find_pulls(stars: pd.DataFrame, star_curves: pd.DataFrame) -> np.ndarray:
     """(flux - mean of the star) / error of each star and exposure."""
-    mean = star_curves["name"].map(stars.set_index("name")["mean_flux_adu"])
-    return ((star_curves["flux_adu"] - mean) / star_curves["flux_error_adu"]).to_numpy()
+    mean = stars.set_index("name")["mean_flux_adu"].reindex(star_curves["name"])
+    flux, error = (star_curves[f"flux{name}_adu"].to_numpy() for name in ("", "_error"))
+    return (flux - mean.to_numpy(float)) / error
 
 
 def draw_pulls(axes: Axes, stars: pd.DataFrame, target: pd.DataFrame, name: str) -> None:

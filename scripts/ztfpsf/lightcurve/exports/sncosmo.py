@@ -28,9 +28,11 @@ def write(curve: Curve, path: str | Path) -> None:
             "fluxerr": rows["flux_error_adu"].to_numpy(),
             "zp": rows["zero_point_mag"].to_numpy(),
             "zpsys": ["ab"] * len(rows),
-            "fluxcov": curve.covariance_adu2[np.ix_(used, used)],
         },
         meta={"software": f"ztfpsf {curve.version}", "time": "MJD (UTC), middle of the exposure"},
     )
+    # astropy does not read vectors of no length back.
+    if len(rows):
+        table["fluxcov"] = curve.covariance_adu2[np.ix_(used, used)]
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
