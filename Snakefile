@@ -3,6 +3,8 @@
 #   -> select_stars -> cut_stamps -> measure_pocket -> fit_psf -> measure_photometry,
 #   validate_psf, plot_psf, compare_fits, export_psf; simulate_raw, compare_truth; time_fits
 #   -> collect_survey, solve_survey, plot_survey; simulate_survey
+#   -> match_stars, fit_maps, solve_ratios; cut_targets -> extract_lightcurve -> plot_lightcurve,
+#   export_lightcurve; simulate_epochs
 #   -> summarise_run, plot_run, bin_masters, plot_masters, index_products, report
 #
 # Paths are relative to the working directory. A rule has the name of its script in scripts/, of its

@@ -6,7 +6,7 @@
 #   results/match_stars/{group}_exposures.parquet, {group}_stars.parquet, {group}_measurements.parquet
 #   results/fit_maps/{group}_maps.parquet
 #   results/solve_ratios/{group}_ratios.parquet, {group}_stars.parquet
-#   results/extract_lightcurve/{target}_{filtercode}_*
+#   results/extract_lightcurve/{target}_{filtercode}_*, and in plot_lightcurve/, export_lightcurve/
 
 
 # A unit is cut again when one of its own targets is new: params name no other one.
