@@ -11,20 +11,18 @@ from pathlib import Path
 BASE = Path(workflow.basedir)
 SCRIPTS = BASE / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-# Scripts run in processes of their own: with the code of this tree, whichever is installed.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")])
-)
 
 from ztfpsf.names import EXPOSURE_PATTERN
 from ztfpsf.target_sheet import TARGET_PATTERN
 from ztfpsf.units import GROUP_PATTERN, UNIT_PATTERN
 from ztfpsf_workflow import inputs, targets
-from ztfpsf_workflow.code import hash_code
+from ztfpsf_workflow.code import hash_code, use_tree
 from ztfpsf_workflow.configuration import read_configuration
 from ztfpsf_workflow.contradictions import check_fit
 from ztfpsf_workflow.failures import describe_failures, one_sentence
 
+# Scripts run in processes of their own: with the code of this tree, whichever is installed.
+use_tree(SCRIPTS)
 with one_sentence():
     config.update(read_configuration(config, BASE))
     FITS = config["compare_fits"]["fits"]

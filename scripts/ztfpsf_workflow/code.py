@@ -1,9 +1,16 @@
-"""Which code a product depends on, as a hash."""
+"""Which code jobs run, and which of it a product depends on, as a hash."""
 
 import ast
+import os
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+
+def use_tree(scripts: Path) -> None:
+    """Let processes that this one starts import from a folder before anything that is installed."""
+    known = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(scripts), known]))
 
 
 @cache
