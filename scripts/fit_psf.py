@@ -36,7 +36,7 @@ def fit_psf(
     """
     configure(device, threads)
     # Everything that computes is imported after the device is chosen.
-    from ztfpsf.pocket.table import read_pockets
+    from ztfpsf.pocket.table import read_misfits, read_pockets
     from ztfpsf.psf.inputs.settings import make_settings
     from ztfpsf.psf.product.file import write_psfs
     from ztfpsf.psf.running.dask_cluster import connect
@@ -66,6 +66,8 @@ def fit_psf(
     )
     rows = make_rows(outcomes, made, failures, attrgetter("image"), make_failed_row)
     images = pd.DataFrame(rows).assign(model=model, optimiser=optimiser)
+    misfits = read_misfits(path_to_pocket) if path_to_pocket else pd.Series(dtype=float)
+    images["pocket_misfit_adu"] = images["image"].map(misfits).astype(float)
     write_psfs([products.psf for products in made.values()], model, path_to_psf, provenance)
     write_table(
         _join([products.history for products in made.values()]), path_to_history, provenance

@@ -11,7 +11,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.io import make_provenance, write_table
 from ztfpsf.names import parse_quadrant
 from ztfpsf.pocket import estimate
-from ztfpsf.pocket.edge import measure_edge, predict_edge
+from ztfpsf.pocket.edge import Edge, measure_edge, predict_edge
 from ztfpsf.pocket.estimate import LawFit, LawImage, measure_law
 from ztfpsf.pocket.law import NO_POCKET, Pocket, forward, keep
 from ztfpsf.pocket.table import (
@@ -22,7 +22,9 @@ from ztfpsf.pocket.table import (
     describe_fit,
     find_law,
     make_row,
+    no_law,
     read_laws,
+    read_misfits,
     read_pockets,
 )
 from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws
@@ -117,6 +119,21 @@ def test_images_without_a_law_say_why(stars: PocketStars, monkeypatch: pytest.Mo
 def write_laws(path: Path, fit: LawFit) -> None:
     law = Law(MEASURED, "", Pocket(fit.drops, np.array(-1.0)), describe_fit(fit))
     write_table(pd.DataFrame([make_row(NAME, law, None)]), path, make_provenance([], {}))
+
+
+def test_a_law_that_is_not_that_of_the_image(tmp_path: Path, fit: LawFit) -> None:
+    path = tmp_path / "x_pocket.parquet"
+    wrong = Law(GIVEN, "", Pocket(0.9 * fit.drops, np.array(1.0)), {})
+    right = wrong._replace(pocket=Pocket(fit.drops, np.array(1.0)))
+    predicted, _ = predict_edge(fit.drops, SKY_ADU)
+    edge = Edge(predicted, np.full(len(predicted), 0.1), SKY_ADU)
+    rows = [make_row(NAME, right, edge), make_row(LATER, wrong, edge)]
+    rows.append(make_row(NAME._replace(qid=2), no_law("cutout"), edge))
+    write_table(pd.DataFrame(rows), path, make_provenance([], {}))
+    misfits = read_misfits(path)
+    assert misfits[str(NAME)] == 0
+    assert misfits[str(LATER)] > 3
+    assert np.isnan(misfits.iloc[2])
 
 
 def test_laws_of_a_table_serve_others(tmp_path: Path, fit: LawFit) -> None:

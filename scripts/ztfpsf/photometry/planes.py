@@ -27,6 +27,8 @@ class ImagePlanes(NamedTuple):
 
     def read_out(self, light: np.ndarray) -> np.ndarray:
         """What the pixels of a plane of light hold, float32: the pocket has its part."""
+        if not np.any(self.pocket.drops):
+            return light
         observed = light.copy()
         inner = self.inner(light)
         drops = np.asarray(self.pocket.drops, np.float32)

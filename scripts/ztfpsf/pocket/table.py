@@ -88,6 +88,14 @@ def read_pockets(path: str | Path) -> dict[str, Pocket]:
     return dict(zip(table["image"], pockets, strict=True))
 
 
+def read_misfits(path: str | Path) -> pd.Series:
+    """By how much first columns are not those of their law, ADU, by image; NaN without either."""
+    table = read_table(path, RULE, ["image", "law"]).set_index("image")
+    if "edge_misfit_adu" not in table:
+        return pd.Series(np.nan, table.index)
+    return table["edge_misfit_adu"].where(table["law"] != NONE)
+
+
 def read_laws(path: str | Path) -> pd.DataFrame:
     """The measured laws of a table, or of all tables of a folder. Raises InputError without any."""
     folder = Path(path)

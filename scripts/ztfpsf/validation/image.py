@@ -55,6 +55,7 @@ def summarise(
         "n_measured": len(measured),
         "rejected_fraction": fit.get("n_rejected", np.nan) / max(fit.get("n_stars", 0), 1),
         "clipped_fraction": fit.get("clipped_fraction", np.nan),
+        "pocket_misfit_adu": float(fit.get("pocket_misfit_adu", np.nan)),
         "failed_moments_fraction": _fraction(reserved["moments"] != "ok"),
     }
     return (

@@ -76,6 +76,11 @@ CRITERIA = (
         "part of the stars outside the magnitude limits: {:.2f}",
     ),
     Criterion("max_apcor_offset_mmag", "apcor_offset_mmag", "offset from APCOR {:+.0f} mmag"),
+    Criterion(
+        "max_pocket_misfit_adu",
+        "pocket_misfit_adu",
+        "columns read first are not those of the law of the pocket, off by {:.1f} ADU",
+    ),
     Criterion("max_infobits", "infobits", "IPAC's quality control says INFOBITS {:.0f}"),
     Criterion("min_ipac_status", "ipac_status", "IPAC's processing failed, STATUS {:.0f}"),
 )
