@@ -15,6 +15,8 @@ def targets_of_unit(unit):
 
 def units_with_targets():
     """Units with an image that may hold a target of the sheet."""
+    if not TARGETS.targets:
+        return []
     images = targets.find_targets(SHEET.names, TARGETS.targets.values())
     return targets.find_units(images, images_by_unit())
 
