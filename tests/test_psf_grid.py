@@ -94,7 +94,7 @@ def test_band_is_the_normal_matrix_of_the_nodes() -> None:
     expected = columns.T @ (weight.ravel()[:, None] * columns)
     band = residual_grid.band(SMALL, weight, 0.4, 0.1)
     every = np.eye(SMALL.width**2)
-    found = residual_grid.times_band(SMALL, band, every)
+    found = residual_grid.project_band(SMALL, band, every)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

@@ -10,7 +10,7 @@ from galsim_stars import draw, ellipse, gaussian, moffat
 from problems import disturb_start
 from ztfpsf.errors import InputError
 from ztfpsf.psf.models import GaussianPrior, get_model, list_models
-from ztfpsf.psf.profile.star import star_psf
+from ztfpsf.psf.profile.star import differentiate, star_psf
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
@@ -55,6 +55,18 @@ def test_derivatives_are_those_of_finite_differences(name: str, seed: int) -> No
         np.testing.assert_allclose(exact, central, rtol=1e-6, atol=1e-9)
     # Where every stamp has one pixel.
     assert np.isfinite(jax.grad(profile)(jnp.asarray(np.concatenate([[0.0, 0.0], at[2:]])))).all()
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if get_model(name).radial])
+def test_derivatives_from_the_radial_profile_are_those_of_the_profile(name: str) -> None:
+    model = get_model(name)
+    nodes = [] if model.grid is None else np.random.default_rng(5).normal(0, 0.01, 33**2)
+    params = jnp.asarray(np.concatenate([disturb_start(model, 1.3, 6), nodes]))
+    offset = jnp.array([0.3, -0.4])
+    ours = differentiate(model, offset, params, 25)
+    theirs = differentiate(replace(model, radial=None), offset, params, 25)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", list_models())

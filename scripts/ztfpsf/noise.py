@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the jobs that cut stamps need no JAX
     from jax import Array
 
 Plane = TypeVar("Plane", np.ndarray, "Array")
-Number = TypeVar("Number", float, "Array")
+Number = TypeVar("Number", float, np.ndarray, "Array")
 
 # Of pixels whose own signal is their model.
 NO_SKY = np.zeros((), np.float32)

@@ -1,8 +1,8 @@
 """Images that are fitted together: alike in size, stacked along a first axis.
 
 The stars of an image are reordered, those that may be fitted first and the reserved ones after
-them, and both are filled up to a few sizes with stars without data, so that a night compiles a
-handful of sizes. What one image yields does not depend on the others of its chunk.
+them, the brightest first, and both are filled up to a few sizes with stars without data, so that a
+night compiles a handful of sizes. What one image yields does not depend on the others of its chunk.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ from ztfpsf.psf.inputs.padding import padded_size
 from ztfpsf.psf.inputs.settings import FitSettings
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.field import choose_degree
+
+LIGHT_RADIUS_PX = 3
 
 
 class Size(NamedTuple):
@@ -102,9 +104,19 @@ def make_chunk(
 
 def _find_places(stamps: ImageStamps, size: Size) -> np.ndarray:
     place = np.empty(len(stamps.is_reserved), int)
+    by_light = np.argsort(-_measure_light(stamps), kind="stable")
     for group, first in ((~stamps.is_reserved, 0), (stamps.is_reserved, size.n_candidates)):
-        place[group] = first + np.arange(group.sum())
+        mine = by_light[group[by_light]]
+        place[mine] = first + np.arange(len(mine))
     return place
+
+
+def _measure_light(stamps: ImageStamps) -> np.ndarray:
+    """Light of the stars in the central pixels, (n,) ADU."""
+    half = stamps.size_px // 2
+    core = slice(max(half - LIGHT_RADIUS_PX, 0), half + LIGHT_RADIUS_PX + 1)
+    light = stamps.data[:, core, core] - stamps.sky_adu[:, None, None]
+    return np.where(stamps.good[:, core, core], light, 0.0).sum(axis=(1, 2))
 
 
 def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:

@@ -55,15 +55,20 @@ def start(fwhm_px: float) -> Params:
     return Params(jnp.log(fwhm_px), soft_alpha, zero, zero, zero, jnp.asarray(START_HALO_PX))
 
 
-def _alpha(params: Params) -> Array:
-    return SMALLEST_ALPHA + SOFTNESS * softplus(params.soft_alpha / SOFTNESS)
+def _alpha(soft_alpha: Array) -> Array:
+    return SMALLEST_ALPHA + SOFTNESS * softplus(soft_alpha / SOFTNESS)
 
 
 def profile(dx_px: Array, dy_px: Array, params: Params) -> Array:
     """Surface brightness of the Moffat alone, px^-2, at an offset from the centre; flux 1."""
-    ln_alpha_minus_1 = jnp.log(_alpha(params) - 1.0)
+    ln_alpha_minus_1 = jnp.log(_alpha(params.soft_alpha) - 1.0)
     core = moffat.Params(params.ln_fwhm, ln_alpha_minus_1, params.e1, params.e2)
     return moffat.profile(dx_px, dy_px, core)
+
+
+def radial(t: Array, soft_alpha: Array) -> Array:
+    """The same as a function of the squared elliptical radius."""
+    return moffat.radial(t, jnp.log(_alpha(soft_alpha) - 1.0))
 
 
 def wings(dx_px: Array, dy_px: Array) -> Array:
@@ -81,7 +86,7 @@ def wings(dx_px: Array, dy_px: Array) -> Array:
 def describe(params: Params) -> Description:
     """FWHM and alpha of the Moffat, the two distortions and the wings."""
     fwhm, (_, _, *others) = jnp.exp(params.ln_fwhm), params
-    return Description(fwhm, _alpha(params), *others)
+    return Description(fwhm, _alpha(params.soft_alpha), *others)
 
 
 MODEL = PsfModel(
@@ -91,6 +96,7 @@ MODEL = PsfModel(
     profile,
     Description,
     describe,
+    radial=radial,
     # The same for all stars of an image: polynomial terms beyond the first stay 0.
     constant=("soft_alpha", "wing_px2", "halo_px"),
     # With a grid, many exponents would do as well.

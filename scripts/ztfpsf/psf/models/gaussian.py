@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.models._elliptical import axes, radius_squared
+from ztfpsf.psf.models._elliptical import axes, find_form, peak_scale, radius_squared
 from ztfpsf.psf.profile.widths import FWHM_PER_SIGMA
 
 
@@ -36,9 +36,12 @@ def start(fwhm_px: float) -> Params:
 
 def profile(dx_px: Array, dy_px: Array, params: Params) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
-    t = radius_squared(dx_px, dy_px, *params)
-    peak = 4.0 * jnp.log(2.0) / jnp.pi * jnp.exp(-2.0 * params.ln_fwhm)
-    return peak * jnp.exp(-jnp.log(2.0) * t)
+    return peak_scale(params.ln_fwhm) * radial(radius_squared(dx_px, dy_px, find_form(*params)))
+
+
+def radial(t: Array) -> Array:
+    """The same as a function of the squared elliptical radius."""
+    return jnp.log(2.0) / jnp.pi * jnp.exp(-jnp.log(2.0) * t)
 
 
 def describe(params: Params) -> Description:
@@ -54,4 +57,4 @@ def describe(params: Params) -> Description:
     )
 
 
-MODEL = PsfModel("gaussian", Params, start, profile, Description, describe)
+MODEL = PsfModel("gaussian", Params, start, profile, Description, describe, radial=radial)

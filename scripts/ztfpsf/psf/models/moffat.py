@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.models._elliptical import radius_squared
+from ztfpsf.psf.models._elliptical import find_form, peak_scale, radius_squared
 
 
 class Params(NamedTuple):
@@ -43,10 +43,14 @@ def _half_maximum(ln_alpha_minus_1: Array) -> tuple[Array, Array]:
 
 def profile(dx_px: Array, dy_px: Array, params: Params) -> Array:
     """Surface brightness in px^-2 at an offset from the centre, for a flux of 1."""
-    alpha, half = _half_maximum(params.ln_alpha_minus_1)
-    t = radius_squared(dx_px, dy_px, params.ln_fwhm, params.e1, params.e2)
-    peak = (alpha - 1.0) / jnp.pi * half * 4.0 * jnp.exp(-2.0 * params.ln_fwhm)
-    return peak * jnp.exp(-alpha * jnp.log(1.0 + half * t))
+    t = radius_squared(dx_px, dy_px, find_form(params.ln_fwhm, params.e1, params.e2))
+    return peak_scale(params.ln_fwhm) * radial(t, params.ln_alpha_minus_1)
+
+
+def radial(t: Array, ln_alpha_minus_1: Array) -> Array:
+    """The same as a function of the squared elliptical radius."""
+    alpha, half = _half_maximum(ln_alpha_minus_1)
+    return (alpha - 1.0) / jnp.pi * half * jnp.exp(-alpha * jnp.log(1.0 + half * t))
 
 
 def describe(params: Params) -> Description:
@@ -56,4 +60,4 @@ def describe(params: Params) -> Description:
     return Description(fwhm, alpha, fwhm / (2.0 * jnp.sqrt(half)), params.e1, params.e2)
 
 
-MODEL = PsfModel("moffat", Params, start, profile, Description, describe)
+MODEL = PsfModel("moffat", Params, start, profile, Description, describe, radial=radial)

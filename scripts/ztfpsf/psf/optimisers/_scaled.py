@@ -44,7 +44,7 @@ FindScale = Callable[[PsfModel, StarData, Parameters, int], Parameters]
 
 def curvature_scale(model: PsfModel, stars: StarData, start: Parameters, batch: int) -> Parameters:
     """Error of each parameter at the start with all others fixed: unit curvature in z."""
-    normal = normal_equations(model, start, stars, batch)
+    normal = normal_equations(model, start, stars, len(start.stars), batch)
     of_stars = jnp.diagonal(normal.stars, axis1=1, axis2=2)
     curvature = start.replace_all(of_stars, jnp.diagonal(normal.corner))
     return jax.tree.map(lambda leaf: jnp.where(leaf > 0, leaf, 1.0) ** -0.5, curvature)

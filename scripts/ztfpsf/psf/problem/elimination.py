@@ -13,6 +13,7 @@ from jax import Array
 
 from ztfpsf.psf.problem.normal import NormalEquations
 from ztfpsf.psf.problem.parameters import Parameters
+from ztfpsf.psf.problem.places import see, see_matrix, sum_products, sum_vectors
 
 
 class Step(NamedTuple):
@@ -27,14 +28,13 @@ class Covariance(NamedTuple):
 
     stars: Array  # (n, 4, 4)
     coefficients: Array  # (m, m), in the order of Parameters.coefficients
-    cross: Array  # (n, 4, m) of a star's parameters with the coefficients
 
 
 class Eliminated(NamedTuple):
     """Normal equations of the coefficients alone. A star's block is A, its border B."""
 
     inverse: Array  # (n, 4, 4) A^-1
-    border: Array  # (n, 4, m) A^-1 B
+    border: Array  # (n, 4, K + M) A^-1 B
     matrix: Array  # (m, m) corner - sum B^T A^-1 B, times `scale` on both sides
     scale: Array  # (m,)
 
@@ -52,12 +52,11 @@ def _eliminate(normal: NormalEquations, damping: Array, n_damped: int) -> Elimin
     star = normal.stars * star_scale[:, :, None] * star_scale[:, None, :]
     inverse = jnp.linalg.inv(star + jax.vmap(jnp.diag)(star_unit))
     inverse = inverse * star_scale[:, :, None] * star_scale[:, None, :]
-    # The border is by far the largest array: it is read as it is, the scales follow below.
     border = inverse @ normal.border
     diagonal = jnp.diagonal(normal.corner)
     scale = jnp.where(diagonal > 0, diagonal, 1.0) ** -0.5
     unit = jnp.where(jnp.arange(len(diagonal)) < n_damped, damping, 0.0)
-    matrix = normal.corner - jnp.einsum("nsm,nsp->mp", normal.border, border)
+    matrix = normal.corner - sum_products(normal.terms, normal.border, border)
     matrix = matrix * scale[:, None] * scale + jnp.diag(jnp.where(diagonal > 0, unit, 1.0))
     return Eliminated(inverse, border, matrix, scale)
 
@@ -69,12 +68,18 @@ def solve(normal: NormalEquations, damping: Array, like: Parameters) -> Step:
     """
     inverse, border, matrix, scale = _eliminate(normal, damping, like.profile.size)
     star_step = jnp.einsum("nst,nt->ns", inverse, normal.stars_gradient)
-    gradient = normal.coefficients_gradient - jnp.einsum("nsm,ns->m", normal.border, star_step)
+    gradient = _gradient(normal, border)
     factor = jax.scipy.linalg.cho_factor(matrix)
     step = jax.scipy.linalg.cho_solve(factor, gradient * scale) * scale
-    star_step = star_step - border @ step
+    star_step = star_step - jnp.einsum("nsl,nl->ns", border, see(normal.terms, step))
     decrease = jnp.sum(star_step * normal.stars_gradient) + step @ normal.coefficients_gradient
     return Step(like.replace_all(star_step, step), decrease)
+
+
+def _gradient(normal: NormalEquations, border: Array) -> Array:
+    """That of the coefficients with the stars eliminated, (m,). `border`: A^-1 B."""
+    of_stars = jnp.einsum("nsl,ns->nl", border, normal.stars_gradient)
+    return normal.coefficients_gradient - sum_vectors(normal.terms, of_stars)
 
 
 @jax.jit
@@ -84,16 +89,18 @@ def marginalise(normal: NormalEquations) -> tuple[Array, Array]:
     A coefficient that is held has no data; its diagonal element is 1.
     """
     _, border, matrix, scale = _eliminate(normal, jnp.zeros(()), 0)
-    gradient = normal.coefficients_gradient - jnp.einsum("nsm,ns->m", border, normal.stars_gradient)
-    return matrix / (scale[:, None] * scale), gradient
+    return matrix / (scale[:, None] * scale), _gradient(normal, border)
 
 
-def covariance(normal: NormalEquations) -> Covariance:
-    """Inverse of the normal matrix in blocks."""
+def covariance(normal: NormalEquations) -> tuple[Covariance, Array]:
+    """Inverse of the normal matrix in blocks, and the decrease of chi2 that a step predicts."""
     inverse, border, matrix, scale = _eliminate(normal, jnp.zeros(()), 0)
     coefficients = jnp.linalg.inv(matrix)
     # Coefficients that are held at 0 have no error.
     scale = jnp.where(jnp.diagonal(normal.corner) > 0, scale, 0.0)
     coefficients = 0.5 * (coefficients + coefficients.T) * scale[:, None] * scale
-    cross = -border @ coefficients
-    return Covariance(inverse - jnp.einsum("nsm,ntm->nst", cross, border), coefficients, cross)
+    of_stars = inverse + see_matrix(normal.terms, coefficients, border)
+    gradient, slopes = _gradient(normal, border), normal.stars_gradient
+    decrease = gradient @ coefficients @ gradient
+    decrease += jnp.einsum("ns,nst,nt->", slopes, inverse, slopes)
+    return Covariance(of_stars, coefficients), decrease

@@ -14,6 +14,7 @@ from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.inputs.stack import Chunk, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
+from ztfpsf.psf.problem.blocks import count_used
 from ztfpsf.psf.problem.normal import NormalEquations, normal_equations
 from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
@@ -47,8 +48,9 @@ def find_normal(
     model: PsfModel, stars: StarData, parameters: Parameters, batch: Batch
 ) -> NormalEquations:
     """Normal equations of all problems, leading axis `problem`."""
+    n_used = count_used(stars.weight)
     return jax.lax.map(
-        lambda one: normal_equations(model, one[1], one[0], batch.stars),
+        lambda one: normal_equations(model, one[1], one[0], n_used, batch.stars),
         (stars, parameters),
         batch_size=batch.problems,
     )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 FIRST_DAMPING = 1e-2
+NEAR_DAMPING = 1e-4  # where a minimisation begins near its end
 LARGEST_DAMPING = 1e12
 SMALLEST_GAIN = 1e-4  # below it a step is taken back
 POOR_GAIN, GOOD_GAIN = 0.25, 0.75
@@ -40,6 +41,14 @@ T = TypeVar("T")
 N = TypeVar("N", bound=HasChi2)
 
 
+class Limits(NamedTuple):
+    """When a minimisation ends, and where its damping begins."""
+
+    niter: Array | int  # steps at most
+    tolerance: Array | float  # ends when the next step is expected to lower chi2 by less
+    damping: Array | float = FIRST_DAMPING
+
+
 class State(NamedTuple, Generic[T, N]):
     """Where the loop is."""
 
@@ -55,22 +64,21 @@ def minimise(
     evaluate: Callable[[T], N],
     solve: Callable[[N, Array], Proposal],
     start: T,
-    niter: int,
-    tolerance: float,
+    limits: Limits,
+    n_history: int,
 ) -> State[T, N]:
     """Minimise chi2 of one problem; traceable and batchable by JAX.
 
-    `evaluate(parameters)` gives the normal equations, `solve(normal, damping)` a step. Ends when
-    the next step is expected to lower chi2 by less than `tolerance`, after `niter` steps, or when
-    no damping yields a decrease.
+    `evaluate(parameters)` gives the normal equations, `solve(normal, damping)` a step. Ends at one
+    of the `limits`, at most `n_history` steps, or when no damping yields a decrease.
     """
 
     def is_running(state: State[T, N]) -> Array:
         # The prediction counts only near the minimum: after a good step with the first damping.
-        is_near = state.damping < FIRST_DAMPING
-        has_converged = is_near & (state.proposal.chi2_decrease < tolerance)
+        is_near = state.damping < limits.damping
+        has_converged = is_near & (state.proposal.chi2_decrease < limits.tolerance)
         is_stuck = state.damping > LARGEST_DAMPING
-        return ~has_converged & ~is_stuck & (state.iteration < niter)
+        return ~has_converged & ~is_stuck & (state.iteration < limits.niter)
 
     def step(state: State[T, N]) -> State[T, N]:
         candidate = jax.tree.map(jnp.add, state.parameters, state.proposal.parameters)
@@ -99,10 +107,10 @@ def minimise(
     # one evaluation in the compiled code instead of two. It counts as a good one.
     unknown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(evaluate, start))
     unknown = unknown._replace(chi2=jnp.asarray(jnp.inf))
-    damping = jnp.full((), 10.0 * FIRST_DAMPING)
+    damping = jnp.asarray(limits.damping / AFTER_GOOD, float)
     standing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(solve, unknown, damping)
     )._replace(chi2_decrease=jnp.ones(()))
-    history = jnp.full(niter + 1, jnp.nan)
+    history = jnp.full(n_history + 1, jnp.nan)
     first = State(start, unknown, standing, damping, history, jnp.full((), -1))
     return jax.lax.while_loop(is_running, step, first)

@@ -13,14 +13,15 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.problem.blocks import map_stars, sum_blocks
 from ztfpsf.psf.problem.objective import (
-    free_coefficients,
     local_params,
     make_prior,
     prior_chi2,
 )
 from ztfpsf.psf.problem.parameters import GridTerms, Parameters, StarData
-from ztfpsf.psf.profile.residual_grid import REACH, ResidualGrid, band, respond, times_band
+from ztfpsf.psf.problem.places import Terms, join, make_terms, sum_profile, sum_vectors
+from ztfpsf.psf.profile.residual_grid import REACH, ResidualGrid, band, project_band, respond
 from ztfpsf.psf.profile.star import (
     BACKGROUND,
     FLUX,
@@ -28,7 +29,7 @@ from ztfpsf.psf.profile.star import (
     POSITION,
     X,
     Y,
-    star_psf,
+    differentiate,
 )
 
 
@@ -37,7 +38,8 @@ class NormalEquations(NamedTuple):
 
     chi2: Array  # ()
     stars: Array  # (n, 4, 4)
-    border: Array  # (n, 4, m)
+    border: Array  # (n, 4, K + M) with the profile parameters and modes at the place of the star
+    terms: Terms  # by which those depend on the coefficients
     corner: Array  # (m, m)
     stars_gradient: Array  # (n, 4)
     coefficients_gradient: Array  # (m,)
@@ -58,25 +60,13 @@ def star_products(
     `around`: (2,), the background as one pixel more, that sees nothing else.
     """
     size_px = data.shape[-1]
-    k = model.n_params
-
-    def psf(position_and_profile: Array) -> tuple[Array, Array]:
-        local = jnp.concatenate([position_and_profile[2:], params[k:]])
-        stamp = star_psf(model, position_and_profile[:2], local, size_px)
-        return stamp, stamp
-
-    at = jnp.concatenate([star[POSITION], params[:k]])
-    derivative, stamp = jax.jacfwd(psf, has_aux=True)(at)
-    derivative = star[FLUX] * jnp.moveaxis(derivative, -1, 0)
-    images = jnp.concatenate(
-        [
-            derivative[:2],
-            stamp[None],
-            jnp.ones_like(stamp)[None],
-            derivative[2:],
-            (data - star[FLUX] * stamp - star[BACKGROUND])[None],
-        ]
-    )
+    stamp, derivative = differentiate(model, star[POSITION], params, size_px)
+    derivative = star[FLUX] * derivative
+    # Written one by one: see ztfpsf.psf.profile.elliptical.
+    images = jnp.ones((N_STAR_PARAMETERS + model.n_params + 1, size_px, size_px))
+    images = images.at[POSITION].set(derivative[:2]).at[FLUX].set(stamp)
+    images = images.at[N_STAR_PARAMETERS:-1].set(derivative[2:])
+    images = images.at[-1].set(data - star[FLUX] * stamp - star[BACKGROUND])
     weighted = images * weight
     flat = (len(images), -1)
     gram = weighted.reshape(flat) @ images.reshape(flat).T
@@ -87,66 +77,64 @@ def star_products(
     return StarProducts(gram, respond(model.grid, star[FLUX] * weighted, star[X], star[Y]))
 
 
-def find_border(
-    model: PsfModel, products: StarProducts, basis: Array, grid: GridTerms | None
-) -> Array:
-    """Products of each star's own parameters with the coefficients of profile and grid, (n, 4, m).
+def find_border(products: StarProducts) -> Array:
+    """Products of each star's own parameters with the PSF's at its place, (n, 4, K + M).
 
-    `products` and `basis` (n, B) have the leading axis `star`; `response` is that of the modes.
+    `response` is that of the modes.
     """
-    s, n = N_STAR_PARAMETERS, len(basis)
-    free = free_coefficients(model, basis.shape[1])
-    border = jnp.einsum("nsk,nb,kb->nskb", products.gram[:, :s, s:-1], basis, free)
-    border = border.reshape(n, s, -1)
-    if grid is None or products.response is None:
+    s = N_STAR_PARAMETERS
+    border = products.gram[:, :s, s:-1]
+    if products.response is None:
         return border
-    of_grid = jnp.einsum("nsg,nc->nsgc", products.response[:, :s], grid.basis)
-    return jnp.concatenate([border, of_grid.reshape(n, s, -1)], axis=2)
+    return jnp.concatenate([border, products.response[:, :s]], axis=2)
 
 
 def all_products(
-    model: PsfModel, stars: Array, params: Array, data: StarData, batch: int
+    model: PsfModel,
+    stars: Array,
+    params: Array,
+    data: StarData,
+    n_used: Array | int,
+    batch: int,
 ) -> StarProducts:
     """StarProducts of all stars, `batch` at a time to stay in cache, with the response of modes."""
 
-    def one(chunk: tuple[Array, ...]) -> StarProducts:
-        products = star_products(model, *chunk)
+    def one(*its: Array) -> StarProducts:
+        products = star_products(model, *its)
         if data.grid is None or products.response is None:
             return products
         return products._replace(response=products.response @ data.grid.modes)
 
     arrays = (stars, params, data.data, data.weight, data.around)
-    return jax.lax.map(one, arrays, batch_size=batch)
+    return map_stars(one, arrays, n_used, batch)
 
 
 def normal_equations(
-    model: PsfModel, parameters: Parameters, stars: StarData, batch: int
+    model: PsfModel, parameters: Parameters, stars: StarData, n_used: Array | int, batch: int
 ) -> NormalEquations:
-    """Normal equations of one problem, priors included."""
+    """Normal equations of one problem, priors included.
+
+    Stars from number `n_used` on have no weight.
+    """
     params = local_params(model, parameters, stars)
-    products = all_products(model, parameters.stars, params, stars, batch)
-    gram, basis, size = products.gram, stars.basis, parameters.profile.size
-    s = N_STAR_PARAMETERS
-    free = free_coefficients(model, basis.shape[1])
-    pairs = basis[:, :, None] * basis[:, None, :]
-    corner = jnp.einsum("nkl,nbc->kblc", gram[:, s:-1, s:-1], pairs)
-    corner = (corner * free[:, :, None, None] * free).reshape(size, size)
-    gradient = (jnp.einsum("nk,nb->kb", gram[:, s:-1, -1], basis) * free).ravel()
+    products = all_products(model, parameters.stars, params, stars, n_used, batch)
+    gram, s = products.gram, N_STAR_PARAMETERS
+    terms = make_terms(model, stars)
+    beside, slope, of_grid = gram[:, s:-1, s:-1], gram[:, s:-1, -1], None
     if model.grid is not None and stars.grid is not None and products.response is not None:
-        pairs = basis[:, :, None] * stars.grid.basis[:, None, :]
-        beside = jnp.einsum("nkg,nbc->kbgc", products.response[:, s:-1], pairs)
-        beside = (beside * free[:, :, None, None]).reshape(size, -1)
-        of_grid = _grid_corner(model.grid, parameters, stars.weight, stars.grid, batch)
-        corner = jnp.block([[corner, beside], [beside.T, of_grid]])
-        slope = jnp.einsum("ng,nc->gc", products.response[:, -1], stars.grid.basis)
-        gradient = jnp.concatenate([gradient, slope.ravel()])
+        beside = jnp.concatenate([beside, products.response[:, s:-1]], axis=2)
+        slope = jnp.concatenate([slope, products.response[:, -1]], axis=1)
+        of_grid = _grid_corner(model.grid, parameters, stars.weight, stars.grid, n_used, batch)
+    corner = join(terms, sum_profile(terms, beside), of_grid)
+    gradient = sum_vectors(terms, slope)
     prior = make_prior(model, parameters, stars)
     precision = prior.precision.coefficients()
     away = parameters.coefficients() - prior.mean.coefficients()
     return NormalEquations(
         chi2=jnp.sum(gram[:, -1, -1]) + prior_chi2(parameters, prior),
         stars=gram[:, :s, :s],
-        border=find_border(model, products, basis, stars.grid),
+        border=find_border(products),
+        terms=terms,
         corner=corner + jnp.diag(precision),
         stars_gradient=gram[:, :s, -1],
         coefficients_gradient=gradient - precision * away,
@@ -154,30 +142,22 @@ def normal_equations(
 
 
 def _grid_corner(
-    grid: ResidualGrid, parameters: Parameters, weight: Array, terms: GridTerms, batch: int
+    grid: ResidualGrid,
+    parameters: Parameters,
+    weight: Array,
+    terms: GridTerms,
+    n_used: Array | int,
+    batch: int,
 ) -> Array:
-    """Normal matrix of the grid coefficients with themselves, (M C, M C)."""
-    n, n_terms = terms.basis.shape
-    first, second = np.triu_indices(n_terms)
+    """Normal matrix of the modes with themselves for each pair of terms, (pairs, M, M)."""
+    first, second = np.triu_indices(terms.basis.shape[1])
 
-    def add_stars(total: Array, chunk: tuple[Array, ...]) -> tuple[Array, None]:
-        stars, weight, basis = chunk
+    def add_stars(total: Array, stars: Array, weight: Array, basis: Array) -> Array:
         bands = jax.vmap(lambda p, w: band(grid, p[FLUX] ** 2 * w, p[X], p[Y]))(stars, weight)
         pairs = basis[:, first] * basis[:, second]
-        return total + pairs.T @ bands.reshape(len(stars), -1), None
+        return total + pairs.T @ bands.reshape(len(stars), -1)
 
-    n_chunks = -(-n // batch)
-
-    def chunked(leaf: Array) -> Array:
-        filled = jnp.concatenate([leaf, jnp.zeros((n_chunks * batch - n, *leaf.shape[1:]))])
-        return filled.reshape(n_chunks, batch, *leaf.shape[1:])
-
-    leaves = tuple(chunked(leaf) for leaf in (parameters.stars, weight, terms.basis))
-    n_couplings = ((REACH + 1) * grid.width) ** 2
-    bands, _ = jax.lax.scan(add_stars, jnp.zeros((len(first), n_couplings)), leaves)
-    modes = terms.modes
-    pairs = jax.lax.map(lambda nodes: modes.T @ times_band(grid, nodes, modes), bands)
-    n_modes = modes.shape[1]
-    blocks = jnp.zeros((n_terms, n_terms, n_modes, n_modes))
-    blocks = blocks.at[first, second].set(pairs).at[second, first].set(pairs)
-    return jnp.transpose(blocks, (2, 0, 3, 1)).reshape(n_modes * n_terms, -1)
+    bands = jnp.zeros((len(first), ((REACH + 1) * grid.width) ** 2))
+    arrays = (parameters.stars, weight, terms.basis)
+    bands = sum_blocks(add_stars, bands, arrays, n_used, batch)
+    return jax.lax.map(lambda nodes: project_band(grid, nodes, terms.modes), bands)

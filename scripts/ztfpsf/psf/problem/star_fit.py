@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.problem.levenberg_marquardt import minimise
+from ztfpsf.psf.problem.levenberg_marquardt import Limits, minimise
 from ztfpsf.psf.problem.normal import all_products, find_border
 from ztfpsf.psf.problem.parameters import StarData
+from ztfpsf.psf.problem.places import make_terms, see_matrix
 from ztfpsf.psf.profile.star import (
     BACKGROUND,
     FLUX,
@@ -98,8 +99,8 @@ def fit_stars(
             lambda parameters: _normal(model, parameters, params, *its_data),
             _solve,
             star,
+            Limits(NITER, TOLERANCE),
             NITER,
-            TOLERANCE,
         )
         return state.parameters
 
@@ -116,15 +117,13 @@ def star_covariances(
     two errors are independent and add.
     """
     s = N_STAR_PARAMETERS
-    products = all_products(model, *fitted, data, batch)
-    rows = find_border(model, products, data.basis, data.grid)
+    products = all_products(model, *fitted, data, len(fitted.stars), batch)
     gram = products.gram[:, :s, :s]
     diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
     # Singular only without data; such stars are flagged by their number of pixels.
     inverse = jnp.linalg.inv(gram + jax.vmap(jnp.diag)(jnp.where(diagonal > 0, 0.0, 1.0)))
-    response = inverse @ rows
-    spread = (response.reshape(-1, len(covariance)) @ covariance).reshape(response.shape)
-    return inverse + jnp.einsum("nsm,ntm->nst", spread, response)
+    response = inverse @ find_border(products)
+    return inverse + see_matrix(make_terms(model, data), covariance, response)
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))

@@ -11,7 +11,7 @@ centroid in a Gaussian window of the star's width; and no part along the derivat
 by what varies over the field, size and ellipticity, so that the fit of both is well conditioned.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -39,20 +39,16 @@ def make_modes(model: PsfModel, params: np.ndarray) -> np.ndarray:
         raise ValueError(f"model '{model.name}' has no grid")
     grid = model.grid
     x, y = (axis.ravel() for axis in np.meshgrid(grid.nodes_px, grid.nodes_px))
-    fwhm_px = float(model.describe(model.Params(*params)).fwhm_px)
+    fwhm_px = float(_find_fwhm(model, params))
     # The prior is for what is seen: a profile narrower than the pixel looks as wide as it.
     seen_fwhm_px = float(np.hypot(fwhm_px, PIXEL_FWHM_PX))
     stretch = seen_fwhm_px / fwhm_px
-
-    def profile(vector: Array) -> Array:
-        surface = model.profile(x / stretch, y / stretch, model.Params(*vector))
-        return surface / stretch**2
-
-    vector = jnp.asarray(params, float)
-    light = np.asarray(profile(vector))
+    light, by_params = (
+        np.asarray(part) / stretch**2 for part in _evaluate(model, x / stretch, y / stretch, params)
+    )
     relative = np.maximum(light / light.max(), 1e-12)
     varying = [name not in model.constant for name in model.Params._fields]
-    tangents = np.asarray(jax.jacfwd(profile)(vector)).T[varying]
+    tangents = by_params.T[varying]
     # Between the weights of faint stars, all pixels alike, and of bright ones, the inverse light.
     weight = np.maximum(relative, FAINTEST) ** -0.5
     window = np.exp(-0.5 * (x**2 + y**2) / (seen_fwhm_px / FWHM_PER_SIGMA) ** 2)
@@ -70,6 +66,24 @@ def make_modes(model: PsfModel, params: np.ndarray) -> np.ndarray:
     return modes
 
 
+@partial(jax.jit, static_argnames="model")
+def _find_fwhm(model: PsfModel, params: np.ndarray) -> Array:
+    return model.describe(model.Params(*params)).fwhm_px
+
+
+@partial(jax.jit, static_argnames="model")
+def _evaluate(
+    model: PsfModel, x: np.ndarray, y: np.ndarray, params: np.ndarray
+) -> tuple[Array, Array]:
+    """The profile at nodes, and its derivatives by the parameters, (nodes, K)."""
+
+    def profile(params: Array) -> Array:
+        return model.profile(jnp.asarray(x), jnp.asarray(y), model.Params(*params))
+
+    vector = jnp.asarray(params, float)
+    return profile(vector), jax.jacfwd(profile)(vector)
+
+
 def _fade(radius: np.ndarray) -> np.ndarray:
     """1 up to TAPER, 0 from 1 on, with a continuous slope."""
     t = np.clip((1.0 - radius) / (1.0 - TAPER), 0.0, 1.0)
@@ -81,7 +95,8 @@ def _sums(grid: ResidualGrid) -> np.ndarray:
     """Weights of the nodes in the sum over a star's pixels, (c, nodes), for a star anywhere."""
     size_px = grid.stamp_px + 2
     phases = np.arange(PHASES) / PHASES
-    line = np.stack([np.asarray(spline_weights(grid, p, size_px)).sum(axis=0) for p in phases])
+    weights = jax.jit(jax.vmap(lambda phase: spline_weights(grid, phase, size_px).sum(axis=0)))
+    line = np.asarray(weights(phases))
     mean = line.mean(axis=0)
     _, size, ripples = np.linalg.svd(line - mean)
     n_kept = int(np.sum(size > SMALLEST_RIPPLE * np.linalg.norm(line)))

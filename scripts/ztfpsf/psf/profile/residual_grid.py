@@ -107,19 +107,19 @@ def band(grid: ResidualGrid, weight: Array, x: Array, y: Array) -> Array:
     return rows @ weight[inner, inner] @ columns.T
 
 
-def times_band(grid: ResidualGrid, bands: Array, values: Array) -> Array:
-    """Normal matrix of the nodes, as `band` gives it, times values (nodes, c)."""
-    w = grid.width
+def project_band(grid: ResidualGrid, bands: Array, modes: Array) -> Array:
+    """Normal matrix of the modes (nodes, M), (M, M), from that of the nodes, as `band` gives it."""
+    w, n_modes = grid.width, modes.shape[1]
+    # Each row of nodes with itself and the next REACH rows: dense along x, zero beyond the reach.
+    apart = np.arange(w) - np.arange(w)[:, None]
+    is_near = np.abs(apart) <= REACH
+    first = np.minimum(np.arange(w), np.arange(w)[:, None])
     bands = bands.reshape(REACH + 1, w, REACH + 1, w)
-    nodes = jnp.pad(values.reshape(w, w, -1), ((REACH, REACH), (REACH, REACH), (0, 0)))
-
-    def coupled(dy: int, dx: int) -> Array:
-        """Share of the neighbour at (dy, dx): that of one node of the pair is at the other."""
-        strip = bands[abs(dy), :, abs(dx), :]
-        strip = jnp.roll(strip, (max(-dy, 0), max(-dx, 0)), (0, 1))
-        neighbour = nodes[REACH + dy : REACH + dy + w, REACH + dx : REACH + dx + w]
-        return strip[:, :, None] * neighbour
-
-    reach = range(-REACH, REACH + 1)
-    total = sum((coupled(dy, dx) for dy in reach for dx in reach), start=jnp.zeros(()))
-    return total.reshape(w * w, -1)
+    dense = jnp.where(is_near, bands[:, :, np.abs(apart) * is_near, first], 0.0)
+    # A row with itself is counted once, when the transpose is added.
+    dense = dense * np.where(np.arange(REACH + 1) == 0, 0.5, 1.0)[:, None, None, None]
+    rows = modes.reshape(w, w, n_modes)
+    below = jnp.stack([jnp.pad(rows, ((0, o), (0, 0), (0, 0)))[o:] for o in range(REACH + 1)])
+    half = jnp.einsum("oyij,oyjm->yim", dense, below)
+    half = modes.T @ half.reshape(w * w, n_modes)
+    return half + half.T

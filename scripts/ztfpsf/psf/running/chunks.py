@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CHUNK_SIZES = (1, 4, 16, 64, 256)  # few sizes mean few compilations
 CPU_CHUNK = 4  # more gain nothing where nothing waits for a launch
 # Stars whose pixels are evaluated together: few stay in a processor's cache, many fill a GPU.
-STARS_AT_ONCE, GPU_STARS = 64, 4096
+STARS_AT_ONCE, GPU_STARS = 16, 4096
 MEMORY_FRACTION = 0.5  # of the device's, for one chunk; the other thread holds the next one
 # Arrays that live at the same time, counted generously: a chunk that is too small costs little.
 PIXEL_ARRAYS = 20  # pixels, masks, variances, weights, models, residuals, each for fit and rounds

@@ -4,15 +4,14 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.optimisers import Solution
-from ztfpsf.psf.problem.elimination import Covariance, covariance, solve
+from ztfpsf.psf.problem.elimination import Covariance, covariance
 from ztfpsf.psf.problem.images import find_normal
 from ztfpsf.psf.problem.normal import NormalEquations
-from ztfpsf.psf.problem.parameters import Parameters, Problem
+from ztfpsf.psf.problem.parameters import Problem
 
 EDM_TOLERANCE = 0.01  # expected decrease of chi2 that is left where a fit has converged
 
@@ -26,17 +25,13 @@ class Judgement(NamedTuple):
 
 def judge(problem: Problem, solution: Solution) -> Judgement:
     """Judge the solutions of all problems."""
-    normal, found = solution.normal, solution.parameters
+    normal = solution.normal
     if normal is None:
-        normal = find_normal(problem.model, problem.stars, found, problem.batch)
-    return _judge(normal, found, problem.batch)
+        normal = find_normal(problem.model, problem.stars, solution.parameters, problem.batch)
+    return _judge(normal, problem.batch)
 
 
 @partial(jax.jit, static_argnames="batch")
-def _judge(normal: NormalEquations, parameters: Parameters, batch: Batch) -> Judgement:
-    def judge_one(one: tuple[NormalEquations, Parameters]) -> Judgement:
-        its_normal, its_parameters = one
-        edm = solve(its_normal, jnp.zeros(()), its_parameters).chi2_decrease
-        return Judgement(covariance(its_normal), edm)
-
-    return jax.lax.map(judge_one, (normal, parameters), batch_size=batch.problems)
+def _judge(normal: NormalEquations, batch: Batch) -> Judgement:
+    found = jax.lax.map(covariance, normal, batch_size=batch.problems)
+    return Judgement(*found)

@@ -69,7 +69,7 @@ class ChunkFit(NamedTuple):
         place = self.chunk.places[number]
         kept = self.cleaned.kept
         is_usable, has_pixels, good = (
-            np.asarray(part[number])[place] for part in (kept.is_usable, kept.has_pixels, kept.good)
+            np.asarray(part)[number][place] for part in (kept.is_usable, kept.has_pixels, kept.good)
         )
         is_fitted = is_usable & ~self.chunk.stamps[number].is_reserved
         status = np.where(is_usable, "ok", "outlier").astype("U16")
@@ -101,7 +101,7 @@ class ChunkFit(NamedTuple):
         place = self.chunk.places[number]
         stars = StarFits(*(part[number, place] for part in self.stars))
         moved = stars.parameters.copy()
-        basis = np.asarray(self.chunk.stack.basis[number])[place, : len(shift_px)]
+        basis = np.asarray(self.chunk.stack.basis)[number, place, : len(shift_px)]
         moved[:, POSITION] += basis @ shift_px
         return stars._replace(parameters=moved)
 
@@ -116,7 +116,7 @@ class ChunkFit(NamedTuple):
             self.chunk.size.degree,
             stamps.nx,
             stamps.ny,
-            Noise(*(float(part[number]) for part in self.cleaned.kept.noise)),
+            Noise(*(float(np.asarray(part)[number]) for part in self.cleaned.kept.noise)),
             flux_error,
             self._read_grid(number),
             stamps.pocket,
@@ -127,7 +127,7 @@ class ChunkFit(NamedTuple):
             return None
         found = self.coefficients.grid[number]
         n_profile = self.coefficients.profile[number].size
-        modes = np.asarray(self.cleaned.grid.terms.modes[number])
+        modes = np.asarray(self.cleaned.grid.terms.modes)[number]
         n_modes, n_terms = found.shape
         blocks = self.coefficients.covariance[number, n_profile:, n_profile:]
         blocks = blocks.reshape(n_modes, n_terms, n_modes, n_terms)

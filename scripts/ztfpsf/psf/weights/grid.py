@@ -99,7 +99,7 @@ def weigh_new_terms(
     precision = np.array(grid.terms.precision)
     precision[:, is_new] = LARGEST_PRECISION
     for i in np.flatnonzero(has_stars):
-        its, parameters = jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), (normal, best))
+        its, parameters = jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], (normal, best))
         precision[i, is_new] = weigh_more(its, parameters, is_new)
     is_needed = bool((precision[:, is_new] < LARGEST_PRECISION).any())
     return grid._replace(terms=grid.terms._replace(precision=jnp.asarray(precision))), is_needed
@@ -131,7 +131,7 @@ def weigh_grid(
     n_effective = np.zeros_like(grid.n_effective)
     for i in np.flatnonzero(has_stars):
         its, parameters, terms = jax.tree.map(
-            lambda leaf, i=i: np.asarray(leaf[i]), (normal, best, grid.terms)
+            lambda leaf, i=i: np.asarray(leaf)[i], (normal, best, grid.terms)
         )
         found = update_precision(its, parameters, terms, groups, is_varying)
         precision[i], n_effective[i], of_profile[i] = found

@@ -3,6 +3,8 @@
 The start decides how many steps a fit takes, not where it ends (tests/test_psf_fit.py).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,9 +59,14 @@ def start_fwhm(data: Array, good: Array, stars: Array, is_shown: Array) -> Array
     return jnp.maximum(FWHM_PER_SIGMA * jnp.sqrt(typical), SMALLEST_FWHM_PX)
 
 
+@partial(jax.jit, static_argnames="model")
+def _start_params(model: PsfModel, fwhm_px: float) -> Array:
+    return jnp.stack([jnp.asarray(value, float) for value in model.start(fwhm_px)])
+
+
 def start_profile(model: PsfModel, fwhm_px: float, n_terms: int) -> np.ndarray:
     """Polynomial coefficients of a profile that is the same over the field, (K, n_terms)."""
-    params = np.array([float(value) for value in model.start(fwhm_px)])
+    params = np.asarray(_start_params(model, fwhm_px))
     coefficients = np.zeros((len(params), n_terms))
     coefficients[:, 0] = params
     return coefficients

@@ -1,0 +1,55 @@
+"""Loops over the stars that are in use, some at a time: those after them cost nothing.
+
+How many they are is a number, not a size of arrays: one compiled loop serves few and many stars.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def count_used(weight: Array) -> Array:
+    """Stars up to the last one with weight in any of the problems, (). `weight`: (p, n, S, S)."""
+    is_used = (weight > 0).any(axis=(0, 2, 3))
+    return jnp.max(jnp.where(is_used, jnp.arange(1, len(is_used) + 1), 0))
+
+
+def map_stars(one: Callable[..., Any], arrays: tuple, n_used: Array | int, size: int) -> Any:
+    """`one(*arrays)` of each of the first stars, `size` of them at a time; 0 for the others."""
+    n = len(arrays[0])
+    size = min(size, n)
+
+    def add_block(number: Array, found: Any) -> Any:
+        # The last block may repeat stars of the one before.
+        first = jnp.minimum(number * size, n - size)
+        block = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), arrays)
+        return jax.tree.map(
+            lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, first, 0),
+            found,
+            jax.vmap(one)(*block),
+        )
+
+    shapes = jax.eval_shape(jax.vmap(one), *arrays)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, -(-n_used // size), add_block, zeros)
+
+
+def sum_blocks(
+    add: Callable[..., Array], total: Array, arrays: tuple, n_used: Array | int, size: int
+) -> Array:
+    """`total` after `add(total, *block)` for blocks of the first stars; zeros fill the last one."""
+    n = len(arrays[0])
+    size = min(size, n)
+    padded = jax.tree.map(
+        lambda leaf: jnp.pad(leaf, ((0, -n % size), *[(0, 0)] * (leaf.ndim - 1))), arrays
+    )
+
+    def add_block(number: Array, total: Array) -> Array:
+        first = number * size
+        block = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), padded)
+        return add(total, *block)
+
+    return jax.lax.fori_loop(0, -(-n_used // size), add_block, total)
