@@ -8,7 +8,8 @@ from problems import PROFILES, make_problem, make_truth
 from ztfpsf.errors import InputError
 from ztfpsf.psf.optimisers import adam, gauss_newton, get_optimiser, list_optimisers, tncg
 from ztfpsf.psf.problem.objective import loss
-from ztfpsf.psf.profile import pixels
+from ztfpsf.psf.problem.places import see
+from ztfpsf.psf.profile import elliptical
 from ztfpsf.psf.solution.judgement import EDM_TOLERANCE, judge
 
 TRUTH_STARS, SIZE_PX = 8, 13
@@ -50,8 +51,9 @@ def test_edm_tells_how_far_the_minimum_is(problem) -> None:
     covariance = np.asarray(judgement.covariance.coefficients[0])
     # One sigma along the first coefficient, everything else at its conditional minimum.
     direction = covariance[:, 0] / np.sqrt(covariance[0, 0])
-    cross = np.asarray(judgement.covariance.cross[0])[:, :, 0]
-    star_direction = cross / np.sqrt(covariance[0, 0])
+    normal = jax.tree.map(lambda leaf: leaf[0], solution.normal)
+    slopes = jnp.einsum("nsl,nl->ns", normal.border, see(normal.terms, jnp.asarray(direction)))
+    star_direction = -jnp.einsum("nst,nt->ns", jnp.linalg.pinv(normal.stars), slopes)
     parameters = solution.parameters
     moved = parameters._replace(
         profile=parameters.profile.at[0].add(direction.reshape(parameters.profile.shape[1:])),
@@ -65,9 +67,9 @@ def test_edm_tells_how_far_the_minimum_is(problem) -> None:
 def test_compiled_once_per_size(problem, monkeypatch) -> None:
     gauss_newton.minimise(problem, gauss_newton.Options())
     calls = []
-    original = pixels.integrate
+    original = elliptical.expand
     monkeypatch.setattr(
-        "ztfpsf.psf.profile.star.integrate", lambda *args: calls.append(1) or original(*args)
+        "ztfpsf.psf.profile.star.expand", lambda *args: calls.append(1) or original(*args)
     )
     shifted = problem._replace(stars=problem.stars._replace(data=problem.stars.data + 1.0))
     gauss_newton.minimise(shifted, gauss_newton.Options())
