@@ -14,7 +14,7 @@ from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.star import star_psf
 
 CHUNK = 256  # stars of one call
-BATCH = 64  # of them drawn at once, so that they stay in cache
+BATCH = 16  # of them drawn at once, so that they stay in cache
 
 
 @partial(jax.jit, static_argnames=("model", "size_px"))
