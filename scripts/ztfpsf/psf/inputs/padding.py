@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PADDED_SIZES = (16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1280, 1536, 2048)
+PADDED_SIZES = (64, 256, 512, 1024, 1536, 2048)
 
 
 def padded_size(n: int) -> int:

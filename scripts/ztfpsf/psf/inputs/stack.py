@@ -22,6 +22,7 @@ from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.field import choose_degree
 
 LIGHT_RADIUS_PX = 3
+BLOCK_ROWS = 64  # stars of an image that are fitted alone, at once: compiled for that number
 
 
 class Size(NamedTuple):
@@ -158,13 +159,19 @@ def _sky_error(stamps: ImageStamps) -> np.ndarray:
 
 
 def list_rows(where: np.ndarray) -> np.ndarray:
-    """Numbers of some stars of each image (p, n), filled up with n, (p, u)."""
+    """Numbers of some stars of each image (p, n), filled up with n, (p, u); u: times BLOCK_ROWS."""
     p, n = where.shape
-    rows = np.full((p, padded_size(int(where.sum(axis=1).max(initial=1)))), n)
+    n_blocks = -(-int(where.sum(axis=1).max(initial=1)) // BLOCK_ROWS)
+    rows = np.full((p, n_blocks * BLOCK_ROWS), n)
     for row, mine in zip(rows, where, strict=True):
         found = np.flatnonzero(mine)
         row[: len(found)] = found
     return rows
+
+
+def list_blocks(rows: np.ndarray) -> list[np.ndarray]:
+    """The same (p, u) in parts of BLOCK_ROWS."""
+    return np.split(rows, rows.shape[1] // BLOCK_ROWS, axis=1)
 
 
 def take(arrays: Any, rows: Array) -> Any:

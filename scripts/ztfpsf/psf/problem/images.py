@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.inputs.settings import Batch
-from ztfpsf.psf.inputs.stack import Chunk, put, take
+from ztfpsf.psf.inputs.stack import Chunk, list_blocks, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
 from ztfpsf.psf.problem.blocks import count_used
@@ -62,9 +62,19 @@ def local_params(model: PsfModel, parameters: Parameters, stars: StarData) -> Ar
     return jax.vmap(lambda one, its: objective.local_params(model, one, its))(parameters, stars)
 
 
-@partial(jax.jit, static_argnames=("model", "batch"))
-def refit(model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: Array, batch: int) -> Array:
+def refit(
+    model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: np.ndarray, batch: int
+) -> Array:
     """All stars (p, n, 4), those of `rows` (p, u) fitted anew in their PSF."""
+    for block in list_blocks(rows):
+        fitted = fitted._replace(stars=_refit_block(model, fitted, stars, block, batch))
+    return fitted.stars
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def _refit_block(
+    model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: Array, batch: int
+) -> Array:
     arrays = take((fitted, stars.data, stars.weight, stars.around), rows)
     p, u = rows.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(p * u, *leaf.shape[2:]), arrays)
@@ -94,8 +104,27 @@ def own_covariances(
     return jax.lax.map(one_image, arrays, batch_size=batch.problems)
 
 
-@partial(jax.jit, static_argnames=("model", "batch"))
 def covariances(
+    model: PsfModel,
+    fitted: StarsInPsf,
+    stars: StarData,
+    psf_covariance: Array,
+    rows: np.ndarray,
+    batch: Batch,
+) -> Array:
+    """Covariances of the stars `rows` (p, u) that did not enter the PSF's fit, in (p, n, 4, 4).
+
+    `psf_covariance`: (p, m, m) of its coefficients.
+    """
+    found = jnp.asarray(np.zeros((*fitted.stars.shape, 4)))
+    for block in list_blocks(rows):
+        found = _add_covariances(found, model, fitted, stars, psf_covariance, block, batch)
+    return found
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def _add_covariances(
+    known: Array,
     model: PsfModel,
     fitted: StarsInPsf,
     stars: StarData,
@@ -103,10 +132,6 @@ def covariances(
     rows: Array,
     batch: Batch,
 ) -> Array:
-    """Covariances of the stars `rows` (p, u) that did not enter the PSF's fit, in (p, n, 4, 4).
-
-    `psf_covariance`: (p, m, m) of its coefficients.
-    """
     grid = stars.grid and stars.grid._replace(basis=take(stars.grid.basis, rows))
     data, weight, basis, around = take((stars.data, stars.weight, stars.basis, stars.around), rows)
 
@@ -116,4 +141,4 @@ def covariances(
 
     arrays = (take(fitted, rows), StarData(data, weight, basis, around, grid), psf_covariance)
     found = jax.lax.map(one_image, arrays, batch_size=batch.problems)
-    return put(jnp.zeros((*fitted.stars.shape, 4)), rows, found)
+    return put(known, rows, found)

@@ -29,7 +29,7 @@ def fit_all_stars(
     grid = None if coefficients.grid is None else jnp.asarray(coefficients.grid)
     best = Parameters(cleaned.best.stars, jnp.asarray(coefficients.profile), grid)
     known = StarsInPsf(best.stars, local_params(model, best, data))
-    rows = jnp.asarray(list_rows(np.asarray(chunk.stack.is_star) & ~use))
+    rows = list_rows(np.asarray(chunk.stack.is_star) & ~use)
     known = known._replace(stars=refit(model, known, data, rows, batch.stars))
     errors = covariances(model, known, data, jnp.asarray(coefficients.covariance), rows, batch)
     used = use[:, :n]
