@@ -8,6 +8,7 @@ import numpy as np
 from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.inputs.stack import Size, measure_size
 from ztfpsf.psf.models import get_model
+from ztfpsf.psf.problem import places
 from ztfpsf.psf.profile.field import count_terms
 from ztfpsf.psf.profile.pixels import count_values
 from ztfpsf.psf.profile.star import N_STAR_PARAMETERS
@@ -24,7 +25,7 @@ MEMORY_FRACTION = 0.5  # of the device's, for one chunk; the other thread holds 
 # Arrays that live at the same time, counted generously: a chunk that is too small costs little.
 PIXEL_ARRAYS = 20  # pixels, masks, variances, weights, models, residuals, each for fit and rounds
 VALUE_ARRAYS = 4  # of the profile: the value, and what its derivative needs
-BORDER_ARRAYS = 3  # products of stars and coefficients, as found, with A^-1, and in a sum
+BORDER_ARRAYS = 3  # products of stars and what they see, as found, with A^-1, and in a sum
 CORNER_ARRAYS = 8  # corner, its blocks and bands, matrix, factor, inverse and their products
 
 
@@ -74,15 +75,18 @@ def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     """Memory of one image in a chunk: stamps, values of the profile, and normal equations."""
     model = get_model(request.model)
     settings = request.settings
-    m = model.n_params * count_terms(settings.degree)
+    m, n_modes = model.n_params * count_terms(settings.degree), 0
     if model.grid is not None:
-        m += settings.grid.geometry.n_modes * len(settings.grid.groups(settings.grid.degree))
+        n_modes = settings.grid.geometry.n_modes
+        m += n_modes * len(settings.grid.groups(settings.grid.degree))
     pixels = PIXEL_ARRAYS * n_stars * size_px**2
     # Derivatives by the profile and the position.
     n_slopes = model.n_params + 2
     values = VALUE_ARRAYS * STARS_AT_ONCE * n_slopes * count_values(size_px)
     rows = N_STAR_PARAMETERS + model.n_params + 1
-    normal = BORDER_ARRAYS * n_stars * rows * m + CORNER_ARRAYS * m**2
+    seen = model.n_params + n_modes
+    normal = BORDER_ARRAYS * n_stars * rows * seen + CORNER_ARRAYS * m**2
+    normal += places.STARS_AT_ONCE * seen**2
     return 8 * (pixels + values + normal)
 
 
