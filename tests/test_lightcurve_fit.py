@@ -1,7 +1,10 @@
 """Light curves of scenes whose light is known."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import threadpoolctl
 from light_curve_scenes import CONSTANT_ADU2, Truth, add_noise, make_blob, make_truth
 from ztfpsf.errors import InputError
 from ztfpsf.lightcurve.fit import fit_scenes
@@ -9,6 +12,13 @@ from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 
 TARGET = SceneSettings(host_radius_px=5.0, pixel_radius_px=5.0)
 STAR = SceneSettings(host_radius_px=0.0, pixel_radius_px=5.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Of BLAS, as in the jobs: its threads and those of XLA take each other's cores."""
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def fit(scene: Scene, settings: SceneSettings = TARGET) -> LightCurve:
