@@ -15,6 +15,7 @@ from ztfpsf.pocket.law import (
     forward,
     invert,
     keep,
+    read_out,
     slope,
 )
 from ztfpsf.simulation.pocket import defer, make_catch
@@ -76,6 +77,14 @@ def test_deferred_is_the_law_in_the_middle_of_a_row(direction):
     # The other direction is another one: the trail lies behind the star.
     other = deferred(Pocket(DROPS, np.array(-direction)), jnp.asarray(rows))
     assert np.abs(np.asarray(found) - np.asarray(other)).max() > 10
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_planes_are_read_out_by_the_same_law(direction):
+    rows = 158.0 + make_rows(5, 30, 50)
+    pocket = Pocket(DROPS, np.array(float(direction)))
+    expected = rows + np.asarray(deferred(pocket, jnp.asarray(rows)))
+    np.testing.assert_allclose(read_out(pocket, rows), expected, atol=0.05, rtol=1e-6)
 
 
 def test_without_a_pocket_nothing_changes():

@@ -7,7 +7,7 @@ import pandas as pd
 from astropy.wcs import WCS
 
 from ztfpsf.noise import read_variance, split_constant
-from ztfpsf.pocket.law import NO_POCKET, Pocket, deferred
+from ztfpsf.pocket.law import NO_POCKET, Pocket, read_out
 from ztfpsf.psf import Psf
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.sky import to_pixels
@@ -30,10 +30,7 @@ class ImagePlanes(NamedTuple):
         if not np.any(self.pocket.drops):
             return light
         observed = light.copy()
-        inner = self.inner(light)
-        drops = np.asarray(self.pocket.drops, np.float32)
-        change = deferred(Pocket(drops, self.pocket.direction), inner)
-        self.inner(observed)[:] += np.asarray(change)
+        self.inner(observed)[:] = read_out(self.pocket, self.inner(light))
         return observed
 
     def inner(self, plane: np.ndarray) -> np.ndarray:
