@@ -135,7 +135,8 @@ def fit(path: Path, model: str, folder: Path) -> tuple[pd.DataFrame, Path]:
     names = ("stars.parquet", "images.parquet", "history.parquet", "psf.fits")
     paths = {f"path_to_{name.partition('.')[0]}": folder / f"{model}_{name}" for name in names}
     fit_psf(
-        path_to_stamps=str(path), path_to_pocket="", **{key: str(value) for key, value in paths.items()},
+        path_to_stamps=str(path), path_to_pocket="",
+        **{key: str(value) for key, value in paths.items()},
         model=model, optimiser="gauss_newton", options=options,
         settings=config | {"noise": "header", "degree": 1}, device="cpu",
         dask_scheduler=None, threads=os.cpu_count() or 1, max_failed_fraction=0.0,
