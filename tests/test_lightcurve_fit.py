@@ -9,6 +9,7 @@ from light_curve_scenes import CONSTANT_ADU2, Truth, add_noise, make_blob, make_
 from ztfpsf.errors import InputError
 from ztfpsf.lightcurve.fit import fit_scenes
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
+from ztfpsf.pocket.law import N_DROPS, Pocket, deferred
 
 TARGET = SceneSettings(host_radius_px=5.0, pixel_radius_px=5.0)
 STAR = SceneSettings(host_radius_px=0.0, pixel_radius_px=5.0)
@@ -201,6 +202,25 @@ def test_psfs_of_different_models_are_refused(noisy: Scene) -> None:
         fit(noisy._replace(psfs=[other, *noisy.psfs[1:]]))
     with pytest.raises(InputError, match="none of the exposures"):
         fit(noisy._replace(psfs=[None] * len(noisy.psfs)))
+
+
+def test_charge_that_the_pocket_defers_comes_back(truth: Truth) -> None:
+    """Of a target and its host, in quadrants that are read from the left and from the right."""
+    pockets = [Pocket(np.full(N_DROPS, 0.02), np.array(side)) for side in (1.0, -1.0)] * 12
+    light = truth.scene.data
+    pixels = [row + np.asarray(deferred(p, row)) for p, row in zip(pockets, light, strict=True)]
+    psfs = [
+        psf._replace(pocket=pocket)
+        for psf, pocket in zip(truth.scene.psfs, pockets, strict=True)
+        if psf is not None
+    ]
+    scene = truth.scene._replace(data=np.stack(pixels))
+    plain, freed = fit(scene), fit(scene._replace(psfs=psfs))
+    best = fit(truth.scene)
+    on = ~scene.in_baseline
+    error = np.abs(freed.flux_adu - best.flux_adu)[on]
+    assert np.abs(plain.flux_adu - best.flux_adu)[on].max() > 20.0
+    assert error.max() < 3.0
 
 
 def test_proper_motion_is_found() -> None:

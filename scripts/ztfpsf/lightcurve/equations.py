@@ -145,11 +145,12 @@ def evaluate(
     steering_flux: Array,
     is_free: Array,
     clipping: Clipping,
-) -> tuple[Local, Array, Array]:
-    """Of the exposures: their own equations, their share of b, and the good pixels."""
+) -> tuple[Local, Array, Array, Array]:
+    """Of the exposures: their own equations, their share of b, good pixels, and the model there."""
     columns = make_columns(drawn, exposures, parameters, steering_flux, clipping)
     local = eliminate(columns, exposures.is_on, is_free)
-    return local, share(columns, local, is_free), columns.is_good
+    model = columns.above + parameters.background_adu[:, None]
+    return local, share(columns, local, is_free), columns.is_good, model
 
 
 @jax.jit

@@ -26,7 +26,7 @@ from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.host import Solution, solve_shared
 from ztfpsf.lightcurve.measurement import Measured, measure
 from ztfpsf.lightcurve.model import N_MOTION, Drawn, Exposures, Parameters, cut, draw_light
-from ztfpsf.lightcurve.preparation import Prepared, make_geometry, prepare
+from ztfpsf.lightcurve.preparation import Prepared, free, make_geometry, prepare
 from ztfpsf.lightcurve.psfs import PsfStack, stack_psfs
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 
@@ -44,6 +44,7 @@ class State(NamedTuple):
     normal: np.ndarray  # S
     precision: float | None
     light_adu: np.ndarray  # (n,) object and host in the exposure
+    model_adu: np.ndarray | None  # (n, N) light in the pixels of the round before
 
 
 class Task(NamedTuple):
@@ -105,7 +106,7 @@ def _start(task: Task) -> State:
     k, n = len(geometry.points_px), len(data)
     flux = np.zeros(n) if k else light / exposures.ratio * exposures.is_on
     parameters = Parameters(flux, background, np.zeros(k), np.zeros(N_MOTION))
-    return State(parameters, np.zeros(n), np.zeros((k + N_MOTION,) * 2), None, light)
+    return State(parameters, np.zeros(n), np.zeros((k + N_MOTION,) * 2), None, light, None)
 
 
 def _advance(
@@ -114,13 +115,14 @@ def _advance(
     """One round; the first two make S. Also its PSFs and the pixels that it used."""
     prepared = task.prepared
     params = task.stack.local_params(prepared.position_px, state.light_adu)
-    exposures = prepared.exposures._replace(params=params)
+    pocket = task.stack.pocket
+    exposures = free(prepared, task.geometry, pocket, state.model_adu)._replace(params=params)
     n_summed = FIRST_EXPOSURES if number == 0 else len(task.order)
     has_normal = number < N_NORMAL_ROUNDS
     normal, gradient, parts = np.zeros_like(state.normal), np.zeros(len(state.normal)), []
     for count, (drawn, chunk) in enumerate(_chunks(task, exposures, state)):
-        local, b, is_good = evaluate(drawn, *chunk, clipping)
-        parts.append(jax.tree.map(np.asarray, (local, is_good)))
+        local, b, is_good, model = evaluate(drawn, *chunk, clipping)
+        parts.append(jax.tree.map(np.asarray, (local, is_good, model)))
         if count * CHUNK < n_summed:
             gradient += np.asarray(b)
             if has_normal:
@@ -131,10 +133,12 @@ def _advance(
     solution = solve_shared(
         normal, gradient, parameters.host_adu, parameters.motion, task.motion_precision, kept
     )
-    local, is_good = _gather(task, parts)
+    local, is_good, model = _gather(task, parts)
     exposures = exposures._replace(is_good=is_good)
     moved = _move(exposures, state, local, solution)
-    moved = moved._replace(normal=normal, precision=solution.precision)
+    moved = moved._replace(
+        normal=normal, precision=solution.precision, model_adu=model if number else None
+    )
     return moved, solution, exposures
 
 

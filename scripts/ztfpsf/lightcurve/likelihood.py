@@ -20,7 +20,7 @@ from jax import Array
 from ztfpsf.lightcurve.equations import find_variance
 from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.model import Exposures, Parameters, draw_light, draw_target, place
-from ztfpsf.lightcurve.preparation import make_geometry, prepare
+from ztfpsf.lightcurve.preparation import free, make_geometry, prepare
 from ztfpsf.lightcurve.psfs import stack_psfs
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 from ztfpsf.psf.models import PsfModel
@@ -70,7 +70,11 @@ def make_data(
         drawn = draw_light(geometry, stack.model, exposures, start.motion)
         host = drawn.host.astype(float)
         star = (exposures.is_on * start.flux_adu)[:, None] * drawn.psf
-        variance = find_variance(exposures, star + host @ start.host_adu)
+        above = star + host @ start.host_adu
+        model = np.asarray(above + start.background_adu[:, None])
+        freed = free(prepared, geometry, stack.take(rows).pocket, model)
+        exposures = exposures._replace(data=jnp.asarray(freed.data))
+        variance = find_variance(exposures, above)
         variance = variance + (exposures.model_error[:, None] * star) ** 2
         precision = jnp.asarray(0.0 if fitted.host is None else fitted.host.precision)
         priors = (precision, jnp.asarray(1.0 / errors**2))

@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.model import Exposures
 from ztfpsf.lightcurve.psfs import PsfStack
 from ztfpsf.lightcurve.scene import OK, Scene, SceneSettings
+from ztfpsf.pocket.law import Pocket, deferred
 
 MAX_OFFSET_PX = 1.5  # stamps are around the nearest pixel; maps may differ a little
 CORE_RADIUS_PX = 3.0
@@ -22,6 +24,7 @@ class Prepared(NamedTuple):
 
     exposures: Exposures  # NumPy, params still empty
     rows: np.ndarray  # (n,)
+    stamps: np.ndarray  # (n, S, S) ADU, as they were read; the sky where they are no numbers
     position_px: np.ndarray  # (n, 2) expected place in the image
     reference: np.ndarray  # (2, 2) Jacobian of the host's grid
     status: list[str]  # of all
@@ -80,7 +83,28 @@ def prepare(scene: Scene, geometry: Geometry, stack: PsfStack) -> Prepared:
         np.asarray(scene.time_yr, float)[rows],
         np.zeros((len(rows), 0)),
     )
-    return Prepared(exposures, rows, scene.position_px[rows], reference, status)
+    stamps = np.asarray(scene.data, float)[rows]
+    stamps = np.where(np.isfinite(stamps), stamps, sky[rows, None, None])
+    return Prepared(exposures, rows, stamps, scene.position_px[rows], reference, status)
+
+
+def free(
+    prepared: Prepared, geometry: Geometry, pocket: Pocket, model_adu: np.ndarray | None
+) -> Exposures:
+    """The exposures without what the pocket of their quadrants did (docs/pocket.md).
+
+    `model_adu`: (n, N) light in the pixels, sky included; pixels that are masked or not fitted
+    stand for it, and all of them for None.
+    """
+    exposures = prepared.exposures
+    if not np.any(pocket.drops):
+        return exposures
+    index, n = geometry.pixel_index, len(prepared.stamps)
+    light = prepared.stamps.reshape(n, -1).copy()
+    if model_adu is not None:
+        light[:, index] = np.where(exposures.is_good, model_adu, light[:, index])
+    change = jax.vmap(deferred)(pocket, light.reshape(prepared.stamps.shape))
+    return exposures._replace(data=exposures.data - np.asarray(change).reshape(n, -1)[:, index])
 
 
 def _find_reasons(scene: Scene, offset: np.ndarray) -> Reasons:

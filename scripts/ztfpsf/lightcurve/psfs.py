@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.errors import InputError
+from ztfpsf.pocket.law import Pocket
 from ztfpsf.psf import Psf
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.product.psf import PsfGrid
@@ -30,11 +31,13 @@ class PsfStack(NamedTuple):
     nodes: np.ndarray  # (E, G, C) float32, G = 0 for models without a grid
     grid_degree: int
     flux_range: np.ndarray  # (E, 3) ADU, the FluxRange of each
+    pocket: Pocket  # of (E, N_DROPS) and (E,)
 
     def take(self, rows: np.ndarray) -> "PsfStack":
         """The PSFs of some exposures."""
         names = ("coefficients", "nx", "ny", "model_error", "nodes", "flux_range")
-        return self._replace(**{name: getattr(self, name)[rows] for name in names})
+        taken = {name: getattr(self, name)[rows] for name in names}
+        return self._replace(**taken, pocket=Pocket(*(array[rows] for array in self.pocket)))
 
     def local_params(self, position_px: np.ndarray, light_adu: np.ndarray) -> np.ndarray:
         """Parameters at positions (E, 2) for the light (E,) that is there, (E, K + G)."""
@@ -75,6 +78,7 @@ def stack_psfs(psfs: Sequence[Psf | None]) -> PsfStack:
         _stack_nodes([psf.grid for psf in every], grid_degree),
         grid_degree,
         np.array([NO_RANGE if psf.grid is None else psf.grid.flux_range for psf in every]),
+        Pocket(*(np.array(column) for column in zip(*(psf.pocket for psf in every), strict=True))),
     )
 
 
