@@ -87,10 +87,11 @@ def main(kind: str, n_devices: int, chunk: int, n_images: int) -> dict[str, floa
     from ztfpsf.psf.inputs.settings import Batch, FitSettings
     from ztfpsf.psf.models import get_model
     from ztfpsf.psf.optimisers import get_optimiser
+    from ztfpsf.psf.running.chunks import STARS_AT_ONCE
     from ztfpsf.psf.solution.fit import fit_images
 
     images, devices = make_images(n_images), jax.devices()
-    settings = FitSettings(batch=Batch(64, chunk if kind == "gpu" else 1))
+    settings = FitSettings(batch=Batch(STARS_AT_ONCE, chunk if kind == "gpu" else 1))
 
     solver = get_optimiser("gauss_newton").make_solver()
 
