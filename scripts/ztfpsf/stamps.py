@@ -61,11 +61,6 @@ STAR_COLUMNS = {
 }
 
 
-# Between the circle in a stamp and the ring around it where the local sky is measured, and the
-# width of the ring: some 1300 pixels for a stamp of 25, of which a rich field leaves half.
-RING_GAP_PX = 4
-RING_WIDTH_PX = 10
-
 CUBES = {"DATA": "f4", "VARIANCE": "f4", "MASK": "u1"}
 
 

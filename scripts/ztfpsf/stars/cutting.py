@@ -9,13 +9,12 @@ from scipy.spatial import cKDTree
 from ztfpsf.cards import get_number
 from ztfpsf.errors import InputError
 from ztfpsf.noise import model_variance, read_variance, split_constant
+from ztfpsf.ring import ring_radii
 from ztfpsf.robust import MAD_TO_SIGMA
 from ztfpsf.stamps import (
     APCOR_COLUMNS,
     IMAGE_COLUMNS,
     N_APCOR,
-    RING_GAP_PX,
-    RING_WIDTH_PX,
     STAR_COLUMNS,
     Stamps,
 )
@@ -23,6 +22,7 @@ from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.isolation import HALF_LIGHT_TO_GAMMA, MOFFAT_BETA
 from ztfpsf.stars.sky_noise import SkyNoise, find_blank, measure_sky_noise
 
+# Pixels of the ring further from its median are left out.
 RING_CLIP_SIGMA = 4.0
 # Fewer blank pixels in a ring do not tell its sky.
 MIN_RING_PIXELS = 50
@@ -144,8 +144,7 @@ def measure_local_sky(
     must do, and where these are too few the image; the error is then NaN.
     """
     half = size_px // 2
-    inner = half + RING_GAP_PX
-    outer = inner + RING_WIDTH_PX
+    inner, outer = ring_radii(size_px)
     dy, dx = np.mgrid[-outer : outer + 1, -outer : outer + 1]
     ring = (np.hypot(dx, dy) > inner) & (np.hypot(dx, dy) <= outer)
     ny, nx = data.shape

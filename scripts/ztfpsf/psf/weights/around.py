@@ -22,8 +22,8 @@ from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.pixels import offsets
 from ztfpsf.psf.profile.rings import ring_mean
 from ztfpsf.psf.profile.star import BACKGROUND, FLUX, X, Y
+from ztfpsf.ring import ring_radii
 from ztfpsf.robust import fit_clipped
-from ztfpsf.stamps import RING_GAP_PX, RING_WIDTH_PX
 
 OUTER_RADIUS_PX = 8.0  # pixels of a stamp further out tell its background
 FEWEST_STARS = 10  # to measure c
@@ -54,8 +54,7 @@ def measure_outskirts(
     sky = image.data - models_adu + stars[:, BACKGROUND, None, None]
     total = weight.sum(axis=(1, 2))
     mean = (weight * sky).sum(axis=(1, 2)) / total
-    inner_px = size_px // 2 + RING_GAP_PX
-    ring = ring_mean(model, params, inner_px, inner_px + RING_WIDTH_PX)
+    ring = ring_mean(model, params, *ring_radii(size_px))
     return Outskirts(mean, total**-0.5, stars[:, FLUX] * ring)
 
 
