@@ -24,20 +24,19 @@ from judge import draw_truth, judge
 from report import make_table, replace_part
 from star_sets import ROOT, SETS, Stars, make_stamps, read_stars, write_request
 from ztfpsf.errors import InputError
-from ztfpsf.psf.models import list_models
 
 HERE = Path(__file__).parent
+OURS = ("moffat", "moffat_grid")
 CODES = ("ours", "psfex", "piff", "photutils")
 PEERS = {
     "kolmogorov": (("psfex", "degree2"), ("piff", "pixelgrid"), ("photutils", "epsf")),
     "moffat": (("psfex", "degree2"), ("piff", "moffat"), ("photutils", "epsf")),
     "optics": (("psfex", "degree2"), ("piff", "pixelgrid"), ("photutils", "epsf")),
-    "sparse": (("psfex", "degree0"), ("piff", "constant_pixelgrid"), ("photutils", "epsf")),
+    "sparse": (("psfex", "degree1"), ("piff", "constant_pixelgrid"), ("photutils", "epsf")),
     "sample": (("psfex", "degree1"), ("piff", "fine_pixelgrid"), ("photutils", "epsf")),
 }
 LABELS = {
     ("truth", ""): "the true PSF",
-    ("psfex", "degree0"): "PSFEx, 0.5 px, constant",
     ("psfex", "degree1"): "PSFEx, 0.6 px, degree 1",
     ("psfex", "degree2"): "PSFEx, 0.5 px, degree 2",
     ("piff", "pixelgrid"): "Piff PixelGrid, 0.7 px, degree 2",
@@ -66,7 +65,7 @@ class Entry(NamedTuple):
 
 def entries(set_name: str) -> list[Entry]:
     """Rows of a set's table, in their order."""
-    rows = [("ours", model) for model in list_models()] + list(PEERS[set_name])
+    rows = [("ours", model) for model in OURS] + list(PEERS[set_name])
     if SETS[set_name].scene is not None:
         rows.append(("truth", ""))
     return [Entry(set_name, *row) for row in rows]

@@ -1,6 +1,6 @@
 """The PSF by PSFEx, from a catalogue as SExtractor writes it; drawn by GalSim's reader.
 
-python tests/bench/psf/run_psfex.py degree0|degree1|degree2 request.npz drawn.npz
+python tests/bench/psf/run_psfex.py degree1|degree2 request.npz drawn.npz
 """
 
 import subprocess
@@ -35,7 +35,6 @@ SETTINGS = {
 # second on the sample image.
 METHODS = {
     "degree2": {"PSFVAR_DEGREES": 2, "PSF_SAMPLING": 0.5, "PSF_SIZE": "51,51"},
-    "degree0": {"PSFVAR_DEGREES": 0, "PSF_SAMPLING": 0.5, "PSF_SIZE": "51,51"},
     "degree1": {"PSFVAR_DEGREES": 1, "PSF_SAMPLING": 0.6, "PSF_SIZE": "41,41"},
 }
 
