@@ -1,7 +1,7 @@
 """`make bench`: our PSFs beside those of PSFEx, Piff and photutils, on the same stars.
 
 Each code runs in a process of its own, one after the other; its fit alone is timed. All are judged
-by judge.py. About 15 min on two idle cores, most of them Piff's, and 6 GB of memory. Figures are
+by judge.py. Most of the time is Piff's. Figures are
 kept, so that a run of some sets or codes replaces their rows only; docs/numbers.md is written when
 no row is missing.
 

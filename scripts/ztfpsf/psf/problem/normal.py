@@ -70,11 +70,18 @@ def star_products(
     weighted = images * weight
     flat = (len(images), -1)
     gram = weighted.reshape(flat) @ images.reshape(flat).T
-    sky = jnp.zeros(len(images)).at[BACKGROUND].set(1.0).at[-1].set(around[0] - star[BACKGROUND])
-    gram += around[1] * jnp.outer(sky, sky)
+    gram += around_products(star, around, len(images))
     if model.grid is None:
         return StarProducts(gram, None)
     return StarProducts(gram, respond(model.grid, star[FLUX] * weighted, star[X], star[Y]))
+
+
+def around_products(star: Array, around: Array, size: int) -> Array:
+    """Products of the value that the sky around adds, (size, size): it sees the background, fourth,
+    and its residual is last.
+    """
+    sky = jnp.zeros(size).at[BACKGROUND].set(1.0).at[-1].set(around[0] - star[BACKGROUND])
+    return around[1] * jnp.outer(sky, sky)
 
 
 def find_border(products: StarProducts) -> Array:

@@ -12,7 +12,7 @@ from jax import Array
 
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem.levenberg_marquardt import Limits, minimise
-from ztfpsf.psf.problem.normal import all_products, find_border
+from ztfpsf.psf.problem.normal import all_products, around_products, find_border
 from ztfpsf.psf.problem.parameters import StarData
 from ztfpsf.psf.problem.places import make_terms, see_matrix
 from ztfpsf.psf.profile.star import (
@@ -69,8 +69,7 @@ def _normal(
     images = jnp.concatenate([columns, (data - light - star[BACKGROUND])[None]])
     images = images.reshape(N_STAR_PARAMETERS + 1, -1)
     gram = (images * weight.ravel()) @ images.T
-    sky = jnp.zeros(len(images)).at[BACKGROUND].set(1.0).at[-1].set(around[0] - star[BACKGROUND])
-    gram += around[1] * jnp.outer(sky, sky)
+    gram += around_products(star, around, len(images))
     return StarNormal(gram[-1, -1], gram[:-1, :-1], gram[:-1, -1])
 
 
