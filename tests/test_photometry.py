@@ -35,11 +35,15 @@ from ztfpsf.photometry.groups import MAX_GROUP, Overlaps, find_overlaps, find_re
 from ztfpsf.photometry.image import measure_image
 from ztfpsf.photometry.light import Light, draw_light, redraw
 from ztfpsf.photometry.planes import make_planes
+from ztfpsf.photometry.scene import Scene
 from ztfpsf.photometry.solution import hold, invert, solve_crowd
 from ztfpsf.photometry.tables import Flag
+from ztfpsf.pocket.law import Pocket, fill, forward, keep
 from ztfpsf.stars.images import measure_sky
 
 N_REALISATIONS = 14
+# The law of a quadrant of ZTF, see ztfpsf.pocket.law.
+DROPS = np.array([0.02, 0.11, 0.19, 0.2, 0.19, 0.09, 0.09, 0.05, 0.02, 0.01, 0.005])
 SHIFT_PX = (0.3, -0.2)
 
 
@@ -148,6 +152,24 @@ def clean(field: pd.DataFrame):
     quadrant = make_quadrant(make_image(field["x"], field["y"], field["flux"]), 6)
     stars = make_catalogue(field["x"].to_numpy(), field["y"].to_numpy(), quadrant.header)
     return quadrant, stars, measure(quadrant, stars)
+
+
+def test_the_pocket_is_part_of_the_scene(field: pd.DataFrame) -> None:
+    """Rows that are read through a law, the last column first."""
+    light = make_image(field["x"], field["y"], field["flux"])
+    pocket = Pocket(DROPS, np.array(-1.0))
+    held = keep(DROPS, fill(DROPS, np.array(SKY_ADU)))
+    observed = forward(DROPS, light[:, ::-1], held)[:, ::-1]
+    quadrant = make_quadrant(light, 6)
+    quadrant = quadrant._replace(data=quadrant.data + (observed - light).astype(np.float32))
+    stars = make_catalogue(field["x"].to_numpy(), field["y"].to_numpy(), quadrant.header)
+    known = measure(quadrant, stars, psf=PSF._replace(pocket=pocket))
+    check_fluxes(known, field["flux"])
+    unknown = measure(quadrant, stars)
+    faint = field["flux"] < 1500
+    lost = (known["flux_adu"] - unknown["flux_adu"])[faint] / field["flux"][faint]
+    assert lost.median() > 0.01
+    assert (known["x_px"] - unknown["x_px"])[faint].median() > 0.03
 
 
 def check_fluxes(table: pd.DataFrame, flux: np.ndarray) -> None:
@@ -403,7 +425,8 @@ def make_equations(position: np.ndarray) -> tuple[Evaluation, Overlaps, Light]:
         light = draw_light(make_psf("x"), planes, position, 15, pool)
         redraw(light, make_psf("x"), position, flux, np.ones(len(position), bool), pool)
         pixels = cut_pixels(planes, light.pixel)
-        return evaluate(planes, pixels, overlaps, light, flux, pool), overlaps, light
+        model = Scene(planes).draw(light, flux)
+        return evaluate(planes, pixels, overlaps, light, flux, model, pool), overlaps, light
 
 
 def to_matrix(normal: StarNormal) -> np.ndarray:

@@ -81,13 +81,14 @@ def evaluate(
     overlaps: Overlaps,
     light: Light,
     flux_adu: np.ndarray,
+    model: np.ndarray,
     pool: Executor,
 ) -> Evaluation:
-    """The equations of n stars with fluxes (n,), standing where `light` was drawn."""
+    """The equations of n stars with fluxes (n,), standing where `light` was drawn.
+
+    `model`: plane with margin, sky and stars as they are read out, ADU.
+    """
     n = len(flux_adu)
-    model = planes.sky.copy()
-    light.add_to(model, flux_adu)
-    model = planes.read_out(model)
     flux = flux_adu.astype(np.float32)
     # Only these need their columns again.
     has_company = overlaps.is_crowded | (np.bincount(overlaps.pairs.ravel(), minlength=n) > 0)

@@ -1,5 +1,6 @@
 """The passes of Gauss-Newton over all stars of an image."""
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,13 +23,15 @@ from ztfpsf.photometry.light import (
     draw_light,
     draw_widest,
     redraw,
+    redraw_still,
 )
 from ztfpsf.photometry.planes import ImagePlanes, Places
+from ztfpsf.photometry.scene import Scene
 from ztfpsf.photometry.solution import Inverse, hold, invert, invert_alone, solve
 from ztfpsf.psf import Psf
 
 MAX_PASSES = 6  # after them 0.3 % of the stars of a ZTF image still move
-# After so many passes it is settled which stars may move.
+# After so many passes it is settled which stars may move, and what the pocket makes of them.
 DECISIONS = 2
 TOLERANCE = 0.1  # a star has converged when its unknowns change by less, in units of their errors
 # Half the FWHM of a sharp image: further, its derivatives mislead.
@@ -38,6 +41,9 @@ MAX_SHIFT_PX = 1.0  # a star that went further has taken the light of another
 DRAWN_WITHIN_PX = 0.01
 # Below, the median shift is worth less than that of the centroids.
 FEWEST_FOR_SHIFT = 10
+
+
+Drawing = Callable[[Light, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -81,21 +87,25 @@ def fit_stars(
     light = draw_light(psf, planes, places.start_px, settings.size_px, pool)
     pixels = cut_pixels(planes, light.pixel)
 
-    def look(light: Light, flux_adu: np.ndarray) -> Evaluation:
-        return evaluate(planes, pixels, overlaps, light, flux_adu, pool)
+    scene = Scene(planes)
+
+    def look(light: Light, flux_adu: np.ndarray, draw: Drawing) -> Evaluation:
+        model = draw(light, flux_adu)
+        return evaluate(planes, pixels, overlaps, light, flux_adu, model, pool)
 
     # Fluxes alone at first, and again when each star is drawn for its flux and bright ones are seen
     # as far out as they reach.
     state = start(places)
     nobody = np.zeros_like(state.is_free)
-    flux = solve(light, overlaps, look(light, state.flux), nobody)[0][:, 0]
+    flux = solve(light, overlaps, look(light, state.flux, scene.draw), nobody)[0][:, 0]
     redraw(light, psf, places.start_px, flux, ~nobody, pool)
     window = choose_windows(widest, settings.size_px, flux, find_typical_noise(pixels, planes.gain))
     light = add_outskirts(light, psf, planes, places.start_px, flux, window, pool)
-    step, _ = solve(light, overlaps, look(light, flux), nobody)
+    step, _ = solve(light, overlaps, look(light, flux, scene.draw), nobody)
     state = state._replace(flux=flux + step[:, 0])
     for n_passes in range(1, MAX_PASSES + 1):
-        evaluation = look(light, state.flux)
+        draw = scene.read_out if n_passes <= DECISIONS else scene.draw
+        evaluation = look(light, state.flux, draw)
         if n_passes <= DECISIONS:
             state = decide(state, overlaps, evaluation, settings)
         step, inverse = solve(light, overlaps, evaluation, state.is_free)
@@ -104,7 +114,9 @@ def fit_stars(
             break
         moved = move(state, step, has_converged, places)
         has_moved = (moved.position_px != state.position_px).any(axis=1)
-        redraw(light, psf, moved.position_px, moved.flux, has_moved, pool)
+        redraw(light, psf, moved.position_px, moved.flux, has_moved & moved.is_free, pool)
+        # Stars that are held need no derivatives.
+        redraw_still(light, psf, moved.position_px, moved.flux, has_moved & ~moved.is_free, pool)
         state = moved
     alone = invert_alone(hold(evaluation.normal, state.is_free)).covariances()
     error_adu = psf.noise.model_error * np.abs(state.flux)

@@ -67,6 +67,20 @@ def redraw(
     )
 
 
+def redraw_still(
+    light: Light,
+    psf: Psf,
+    position_px: np.ndarray,
+    flux_adu: np.ndarray,
+    stars: np.ndarray,
+    pool: Executor,
+) -> None:
+    """As `redraw`, of stars whose positions are no unknowns: their derivatives stay as they are."""
+    light.psf[stars, 0] = draw_psfs(
+        psf, position_px[stars], flux_adu[stars], light.centre_px[stars], light.psf.shape[-1], pool
+    )
+
+
 def add_outskirts(
     light: Light,
     psf: Psf,

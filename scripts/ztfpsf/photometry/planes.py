@@ -7,7 +7,7 @@ import pandas as pd
 from astropy.wcs import WCS
 
 from ztfpsf.noise import read_variance, split_constant
-from ztfpsf.pocket.law import NO_POCKET, Pocket, read_out
+from ztfpsf.pocket.law import NO_POCKET, Pocket
 from ztfpsf.psf import Psf
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.sky import to_pixels
@@ -24,14 +24,6 @@ class ImagePlanes(NamedTuple):
     gain: float  # electron/ADU, of the noise
     margin: int  # px
     pocket: Pocket = NO_POCKET  # that the rows were read through
-
-    def read_out(self, light: np.ndarray) -> np.ndarray:
-        """What the pixels of a plane of light hold, float32: the pocket has its part."""
-        if not np.any(self.pocket.drops):
-            return light
-        observed = light.copy()
-        self.inner(observed)[:] = read_out(self.pocket, self.inner(light))
-        return observed
 
     def inner(self, plane: np.ndarray) -> np.ndarray:
         """A plane without its margin, (ny, nx)."""

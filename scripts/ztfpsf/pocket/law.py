@@ -143,27 +143,30 @@ def deferred(pocket: Pocket, light_adu: Array) -> Array:
     return jnp.where(pocket.direction < 0, change[..., ::-1], change)
 
 
-def read_out(pocket: Pocket, light_adu: np.ndarray) -> np.ndarray:
-    """What a large plane of light holds when it is read, float32: light + `deferred`.
+def defer_plane(pocket: Pocket, light_adu: np.ndarray) -> np.ndarray:
+    """`deferred` of a large plane of light, float32.
 
     L is looked up in a table of STEPS_PER_ADU, which is right to 0.01 ADU where a sky fills the
     pocket, and several times as fast.
     """
     table = keep(pocket.drops, np.arange(KNOTS_ADU[-1] * STEPS_PER_ADU + 1) / STEPS_PER_ADU)
-    table = table.astype(np.float32)
-    read = np.array(light_adu.T, np.float32, order="C")
-    held = np.zeros(read.shape[1], np.float32)
+    # Charges in steps of the table, half a step added: their integer part is the place in it.
+    scale, table = np.float32(STEPS_PER_ADU), (table * STEPS_PER_ADU).astype(np.float32)
+    change = np.array(light_adu.T, np.float32, order="C")
+    change *= scale
+    change += np.float32(0.5)
 
     def look_up(charge: np.ndarray) -> np.ndarray:
-        index = charge * np.float32(STEPS_PER_ADU)
-        index += np.float32(0.5)
-        return table.take(index.astype(np.int32), mode="clip")
+        return table.take(charge.astype(np.int32), mode="clip")
 
-    columns = read[::-1] if pocket.direction < 0 else read
+    columns = change[::-1] if pocket.direction < 0 else change
+    held = np.zeros(change.shape[1], np.float32)
     for _ in range(SETTLING_PX):
         held = look_up(columns[0] + held)
     for column in columns:
         column += held
-        held = look_up(column)
-        column -= held
-    return read.T
+        kept = look_up(column)
+        np.subtract(held, kept, out=column)
+        held = kept
+    change /= scale
+    return change.T
