@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from epochs import N_STARS, SKY_ADU, TARGETS, Epochs, make_light_curve, simulate
 from judge import judge, judge_forced, judge_star
-from reduction import Reduced, know, make_scene, reduce
+from reduction import Reduced, forget_colours, know, make_scene, reduce
 from ztfpsf.lightcurve.fit import fit_scenes
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 from ztfpsf.psf.product.sampling import draw_oversampled
@@ -38,33 +38,41 @@ def fit(epochs: Epochs, reduced: Reduced, numbers: Sequence[int]) -> list[LightC
     return list(fit_scenes([make_scene(epochs, reduced, k) for k in numbers], settings))
 
 
-def compare(epochs: Epochs, reduced: Reduced) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tables of supernovae and of stars."""
+def compare_stars(epochs: Epochs, reduced: Reduced) -> pd.DataFrame:
+    """Stars against the truth, one row each; the first EQUAL of them set the scale."""
     stars = fit(epochs, reduced, range(2 * EQUAL))
     noise = [make_scene(epochs, quiet(reduced), k) for k in range(2 * EQUAL)]
     own = [found.flux_error_adu for found in fit_scenes(noise, STAR)]
     flux = epochs.flux_adu[0]
-    table = pd.DataFrame(
+    return pd.DataFrame(
         [
             judge_star(found, flux[k], 26.2 - 2.5 * np.log10(flux[k]), own[k])
             for k, found in enumerate(stars)
         ]
     )
-    scale = table["factor"][:EQUAL].mean()
+
+
+def compare(epochs: Epochs, reduced: Reduced, scale: float) -> pd.DataFrame:
+    """Supernovae against the truth, one row each; `scale`: of fluxes, from the stars."""
     baseline = make_light_curve(len(epochs.data))[1]
     numbers = range(N_STARS, N_STARS + len(TARGETS))
     rows = [
         judge(found, scale * epochs.flux_adu[:, k], baseline)
         for k, found in zip(numbers, fit(epochs, reduced, numbers), strict=True)
     ]
-    return pd.DataFrame(TARGETS, columns=HOST).join(pd.DataFrame(rows)), table
+    return pd.DataFrame(TARGETS, columns=HOST).join(pd.DataFrame(rows))
 
 
 def quiet(reduced: Reduced) -> Reduced:
     """Without errors of ratio and place."""
     return reduced._replace(
-        position_error_px=np.zeros_like(reduced.position_error_px),
-        ratio_error=np.zeros_like(reduced.ratio_error),
+        sights=[
+            one._replace(
+                position_error_px=np.zeros_like(one.position_error_px),
+                ratio_error_mag=np.zeros_like(one.ratio_error_mag),
+            )
+            for one in reduced.sights
+        ]
     )
 
 
@@ -75,7 +83,8 @@ def force(
     numbers = np.arange(N_STARS, N_STARS + len(TARGETS))
     baseline = make_light_curve(len(epochs.data))[1]
     half = epochs.data.shape[-1] // 2
-    at = reduced.position_px[:, numbers] - epochs.corner_px[:, numbers]
+    place = np.stack([reduced.sights[k].position_px for k in numbers], axis=1)
+    at = place - epochs.corner_px[:, numbers]
     data = epochs.data[:, numbers] - SKY_ADU
     sigma = np.array(
         [np.sqrt(SKY_ADU / p.noise.gain + p.noise.constant_adu2) for p in reduced.psfs]
@@ -89,12 +98,10 @@ def force(
     answer = np.load(fluxes)
     rows = []
     for row, k in enumerate(numbers):
-        ratio, true = reduced.ratio[:, k], scale * epochs.flux_adu[:, k]
+        ratio = 10 ** (-0.4 * reduced.sights[k].ratio_mag)
+        true = scale * epochs.flux_adu[:, k]
         filtered = [
-            match(stamp, psf, place)
-            for stamp, psf, place in zip(
-                data[:, row], reduced.psfs, reduced.position_px[:, k], strict=True
-            )
+            match(*one) for one in zip(data[:, row], reduced.psfs, place[:, row], strict=True)
         ]
         theirs = judge_forced(answer["flux"][:, row] / ratio, true, baseline)
         rows.append([*theirs, *judge_forced(filtered / ratio, true, baseline)])
@@ -142,7 +149,7 @@ def write(folder: Path, parts: list[tuple[str, pd.DataFrame | str]]) -> None:
         body = part if isinstance(part, str) else _tabulate(part)
         text.append(f"## {title}\n\n{body}\n")
     (folder / "lightcurves.md").write_text("\n".join(text))
-    print("\n".join(text))
+    print("\n".join(text), flush=True)
 
 
 def _tabulate(table: pd.DataFrame) -> str:
@@ -166,15 +173,28 @@ def summarise(table: pd.DataFrame) -> str:
     """Bias of all supernovae together, and their pulls."""
     weight = table["bias_error_mmag"] ** -2
     bias = (weight * table["bias_mmag"]).sum() / weight.sum()
+    means = np.append(table["bias_mmag"] / table["bias_error_mmag"], table["pull_mean"])
     pulls = {
         name: np.sqrt((table[f"pull_{name}"] ** 2).mean())
-        for name in ("bright", "zero", "probe", "mean")
+        for name in ("bright", "zero", "probe", "all")
     }
     return (
         f"Bias {bias:.2f} +- {weight.sum() ** -0.5:.2f} mmag; chi2 {table['chi2'].mean():.3f}; "
         f"pulls: bright {pulls['bright']:.3f}, without light {pulls['zero']:.3f} (mean "
-        f"{table['mean_zero'].mean():.3f}), outside the dates {pulls['probe']:.3f}, weighted means "
-        f"{pulls['mean']:.2f}."
+        f"{table['mean_zero'].mean():.3f}; with the covariance {pulls['all']:.3f}), outside the "
+        f"dates {pulls['probe']:.3f}, weighted means {np.sqrt(np.mean(means**2)):.2f}."
+    )
+
+
+def describe_maps(reduced: Reduced) -> str:
+    """Refraction and scatter of the maps."""
+    if reduced.group is None:
+        return "known"
+    maps = reduced.group.maps
+    return (
+        f"Refraction {maps.refraction.arcsec_per_mag:.4f} +- {maps.refraction.error:.4f} "
+        f"arcsec/mag; scatter {np.median([one.rms_px for one in maps.maps]):.4f} px; degrees "
+        f"{sorted({one.degree for one in maps.maps})}."
     )
 
 
@@ -184,14 +204,16 @@ def main(python: str, folder: Path, n_epochs: int) -> None:
     for title, kind in (("PSFs known", "moffat"), ("PSFs fitted", "galsim")):
         epochs = simulate(n_epochs, 1, kind)
         reduced = know(epochs) if kind == "moffat" else reduce(epochs, "moffat_grid", folder)
-        supernovae, stars = compare(epochs, reduced)
+        stars = compare_stars(epochs, reduced)
+        scale = stars["factor"][:EQUAL].mean()
+        supernovae = compare(epochs, reduced, scale)
         parts += [(title, by_host(supernovae)), (f"{title}: all", summarise(supernovae))]
-        parts += [(f"{title}: stars", stars)]
+        parts += [(f"{title}: stars", stars), (f"{title}: maps", describe_maps(reduced))]
         write(folder, parts)
+    unknown = compare(epochs, forget_colours(epochs, reduced), scale)
+    parts += [("Colours of the supernovae unknown: all", summarise(unknown))]
     begun = time.perf_counter()
-    parts += [
-        ("Others", by_host(force(epochs, reduced, stars["factor"][:EQUAL].mean(), python, folder)))
-    ]
+    parts += [("Others", by_host(force(epochs, reduced, scale, python, folder)))]
     print(f"others: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     parts += [("Cost", cost(epochs, reduced))]
     write(folder, parts)

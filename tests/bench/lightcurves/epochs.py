@@ -1,16 +1,18 @@
 """Epochs of one field: stamps of stars and of supernovae in galaxies, and the truth.
 
-PSFs and galaxies are GalSim's: Kolmogorov seeing, sheared and lopsided, linear in the place in the
-field, anew in each epoch. A PSF is drawn once per epoch, four times finer than the pixel and
-integrated over it; cubic splines give stars at any place. A galaxy is a Sersic profile with a
-nucleus on the fine grid, convolved with the PSF. Nothing of ztfpsf's models is in it, unless PSFs
-of its own are asked for, as the case in which the true PSF is known.
+PSFs, galaxies and refraction are GalSim's: Kolmogorov seeing, sheared and lopsided, linear in the
+place in the field, anew in each epoch. A PSF is drawn once per epoch, four times finer than the
+pixel and integrated over it; cubic splines give stars at any place. A galaxy is a Sersic profile
+with a nucleus on the fine grid, convolved with the PSF. Stars move, the pointing, turn and scale of
+the camera change, and air refracts blue light more. Nothing of ztfpsf's models is in it, unless
+PSFs of its own are asked for, as the case in which the true PSF is known.
 """
 
 from typing import NamedTuple
 
 import galsim
 import numpy as np
+from galsim import dcr
 from scipy.ndimage import map_coordinates, spline_filter
 from scipy.signal import fftconvolve
 from ztfpsf.noise import Noise, read_variance
@@ -37,6 +39,15 @@ HOSTS = (
 REPEATS = 3
 TARGETS = tuple(host for host in HOSTS for _ in range(REPEATS))
 NUCLEUS = 0.1  # of the galaxy's light
+PX_PER_ARCSEC = 1 / 1.0126
+STEP_DAYS = 3.0
+DEC_DEG, LATITUDE_DEG = 35.75, 33.36
+LARGEST_HOUR_ANGLE_DEG = 65.0
+# Of motions, arcsec/yr; every tenth star has ten times as much.
+MOTION_ARCSEC_YR = 0.01
+COLOUR_MAG, COLOUR_SCATTER_MAG = 0.8, 0.3
+# Effective wavelength in g at the mean colour, and how it changes with colour; pressure in kPa.
+WAVELENGTH_NM, WAVELENGTH_NM_MAG, PRESSURE_KPA = 480.0, 10.0, 83.0
 
 
 class Epochs(NamedTuple):
@@ -45,7 +56,13 @@ class Epochs(NamedTuple):
     data: np.ndarray  # (E, n, S, S) float32 ADU
     corner_px: np.ndarray  # (E, n, 2)
     position_px: np.ndarray  # (E, n, 2)
-    offset_px: np.ndarray  # (n, 2) place in the sky
+    sky_arcsec: np.ndarray  # (n, 2) East and North in the tangent plane in the middle of the time
+    motion_arcsec_yr: np.ndarray  # (n, 2)
+    colour_mag: np.ndarray  # (n,) hosts have the mean one
+    time_yr: np.ndarray  # (E,) from the middle
+    airmass: np.ndarray  # (E,)
+    parallactic_deg: np.ndarray  # (E,)
+    axes: np.ndarray  # (E, 2, 2) d(x, y) / d(east, north), px/arcsec
     flux_adu: np.ndarray  # (E, n) without clouds
     ratio: np.ndarray  # (E, n) clouds at the object
     fwhm_px: np.ndarray  # (E,)
@@ -71,12 +88,15 @@ def make_light_curve(n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
 def simulate(n_epochs: int, seed: int, kind: str) -> Epochs:
     """`kind`: galsim, or moffat for PSFs that a model of ztfpsf describes exactly."""
     random = np.random.default_rng(seed)
-    offset = np.concatenate(
+    sky = np.concatenate(
         [random.uniform(-450, 450, (N_STARS, 2)), random.uniform(-200, 200, (len(TARGETS), 2))]
     )
+    motion = np.zeros(sky.shape)
+    motion[:N_STARS] = random.normal(0, MOTION_ARCSEC_YR, (N_STARS, 2))
+    motion[:N_STARS:10] *= 10
     mag = 14.5 + 3.5 * random.power(2.5, N_STARS)
     mag[:8] = PEAK_MAG  # of the brightness of the supernovae
-    n = len(offset)
+    n = len(sky)
     flux = np.concatenate(
         [
             np.broadcast_to(find_flux(mag), (n_epochs, N_STARS)),
@@ -89,7 +109,12 @@ def simulate(n_epochs: int, seed: int, kind: str) -> Epochs:
         np.zeros((n_epochs, n, SIZE_PX, SIZE_PX), np.float32),
         np.zeros((n_epochs, n, 2), int),
         np.zeros((n_epochs, n, 2)),
-        offset,
+        sky,
+        motion,
+        random.normal(COLOUR_MAG, COLOUR_SCATTER_MAG, n),
+        (np.arange(n_epochs) - (n_epochs - 1) / 2) * STEP_DAYS / 365.25,
+        *_draw_airmass(n_epochs, random),
+        _draw_axes(n_epochs, random),
         flux,
         np.zeros((n_epochs, n)),
         1.2 + 2.8 * random.beta(2, 4, n_epochs),
@@ -104,7 +129,11 @@ def _fill(
     epochs: Epochs, e: int, galaxies: list[np.ndarray], kind: str, random: np.random.Generator
 ) -> None:
     dither = random.uniform(-8, 8, 2)
-    position = FIELD_PX / 2 + dither + epochs.offset_px
+    sky = epochs.sky_arcsec + epochs.time_yr[e] * epochs.motion_arcsec_yr
+    refraction = _refract(epochs.colour_mag, epochs.airmass[e], epochs.parallactic_deg[e])
+    # Galaxies have the mean colour.
+    hosts = FIELD_PX / 2 + dither + sky @ epochs.axes[e].T
+    position = hosts + refraction @ epochs.axes[e].T
     u = 2 * position / FIELD_PX - 1
     cloud, slope = random.uniform(0, 0.5), random.normal(0, 0.01, 2)
     epochs.ratio[e] = 10 ** (-0.4 * (cloud + u @ slope))
@@ -122,11 +151,43 @@ def _fill(
         if k >= N_STARS:
             local = sum(t * p for t, p in zip(terms[k], planes, strict=True))
             wide = fftconvolve(local, galaxies[k - N_STARS], mode="same")
-            light = light + _sample(spline_filter(wide, 3), at)
+            light = light + _sample(spline_filter(wide, 3), hosts[k] - corner[k])
         expected = SKY_ADU + epochs.ratio[e, k] * light
         electrons = random.poisson(np.maximum(expected, 0) * GAIN)
         noise = random.normal(0.0, READ_NOISE, expected.shape)
         epochs.data[e, k] = (electrons + noise) / GAIN
+
+
+def _draw_airmass(n: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Airmass and parallactic angle (deg) at n hour angles."""
+    place = galsim.CelestialCoord(0 * galsim.degrees, DEC_DEG * galsim.degrees)
+    angles = [
+        dcr.zenith_parallactic_angles(
+            place, HA=hour_angle * galsim.degrees, latitude=LATITUDE_DEG * galsim.degrees
+        )
+        for hour_angle in random.uniform(-1, 1, n) * LARGEST_HOUR_ANGLE_DEG
+    ]
+    zenith, parallactic = np.array([[one.rad for one in pair] for pair in angles]).T
+    return 1 / np.cos(zenith), np.degrees(parallactic)
+
+
+def _draw_axes(n: int, random: np.random.Generator) -> np.ndarray:
+    """Stored images have x to the West; turn and scale change a little."""
+    turn, scale = random.normal(0, 2e-4, n), 1 + random.normal(0, 5e-5, n)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    rotation = np.moveaxis(rotation * scale * PX_PER_ARCSEC, -1, 0)
+    return rotation @ np.diag([-1.0, 1.0])
+
+
+def _refract(colour_mag: np.ndarray, airmass: float, parallactic_deg: float) -> np.ndarray:
+    """Shift to the East and North against the mean colour, arcsec, (n, 2)."""
+    zenith, angle = np.arccos(1 / airmass), np.radians(parallactic_deg)
+    wavelength = WAVELENGTH_NM + WAVELENGTH_NM_MAG * np.append(colour_mag - COLOUR_MAG, 0.0)
+    lifted = [
+        dcr.get_refraction(nm, zenith * galsim.radians, pressure=PRESSURE_KPA) for nm in wavelength
+    ]
+    size = np.degrees(np.array(lifted[:-1]) - lifted[-1]) * 3600
+    return size[:, None] * np.array([np.sin(angle), np.cos(angle)])
 
 
 def _sample(spline: np.ndarray, at: np.ndarray) -> np.ndarray:

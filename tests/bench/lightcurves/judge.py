@@ -19,6 +19,7 @@ class Judged(NamedTuple):
     pull_zero: float  # exposures within the dates, without light
     mean_zero: float  # mean pull of these
     pull_mean: float  # weighted mean of these with the covariance, in its error
+    pull_all: float  # root of their chi2 with the covariance, per exposure
     pull_probe: float  # exposures outside the dates
     chi2: float  # per degree of freedom
     n_effective: float
@@ -34,6 +35,7 @@ def judge(found: LightCurve, flux_adu: np.ndarray, in_baseline: np.ndarray) -> J
     factor, sigma = fit_scale(found.flux_adu, flux_adu, found.covariance_adu2, bright)
     inverse = np.linalg.inv(found.covariance_adu2[np.ix_(zero, zero)])
     mean = inverse.sum(axis=0) @ error[zero] / np.sqrt(inverse.sum())
+    whole = np.sqrt(error[zero] @ inverse @ error[zero] / zero.sum())
     probe = found.probe_flux_adu / found.probe_error_adu
     return Judged(
         MMAG * (factor - 1),
@@ -43,6 +45,7 @@ def judge(found: LightCurve, flux_adu: np.ndarray, in_baseline: np.ndarray) -> J
         np.std(pull[zero]),
         np.mean(pull[zero]),
         mean,
+        whole,
         np.std(probe[ok & in_baseline]),
         np.nansum(found.chi2) / np.nansum(found.dof),
         0.0 if found.host is None else found.host.n_effective,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from epochs import (
+    DEC_DEG,
     FIELD_PX,
     GAIN,
     N_STARS,
@@ -20,76 +21,119 @@ from epochs import (
     Epochs,
     make_light_curve,
 )
+from ztfpsf.group.maps import fit_group
+from ztfpsf.group.places import find_centre, find_places
+from ztfpsf.group.tables import make_ratios_table
 from ztfpsf.io import make_provenance
 from ztfpsf.lightcurve.scene import OK, Scene
+from ztfpsf.lightcurve.sights import MAG_PER_LN, Group, Sights, Tie, find_sights
 from ztfpsf.psf import Psf
 from ztfpsf.psf.product.file import load_psf
-from ztfpsf.robust import mad_sigma
+from ztfpsf.simulation.wcs import from_tangent_plane
 from ztfpsf.stamps import IMAGE_COLUMNS, STAR_COLUMNS, Stamps, write_stamps
-from ztfpsf.survey.ratios import Measurements, scale, solve_ratios
+from ztfpsf.survey.ratios import Measurements, solve_ratios
 
 ROOT = Path(__file__).parents[3]
-PX_PER_ARCSEC = 1 / 1.0126
 DAYS_YR = 1 / 365.25
+RA_DEG, MIDDLE_MJD = 58.0, 59000.0
+PLACE_ERROR_ARCSEC = 0.1
+MIN_SNR = 20.0
+SAME = Tie(0.0, 0.0, N_STARS)
 
 
 class Reduced(NamedTuple):
     """What is known about the exposures; E of them, n objects."""
 
     psfs: Sequence[Psf | None]
-    position_px: np.ndarray  # (E, n, 2)
-    position_error_px: np.ndarray  # (E,)
-    ratio: np.ndarray  # (E, n)
-    ratio_error: np.ndarray  # (E, n)
+    sights: list[Sights]  # n
+    group: Group | None  # None: everything is the truth
 
 
 def know(epochs: Epochs) -> Reduced:
     """Everything is the truth."""
-    nothing = np.zeros_like(epochs.ratio)
-    return Reduced(epochs.psfs, epochs.position_px, nothing[:, 0], epochs.ratio, nothing)
+    nothing = np.zeros(len(epochs.data))
+    ratio_mag = -2.5 * np.log10(epochs.ratio)
+    sights = [
+        Sights(epochs.position_px[:, k], nothing, epochs.axes, ratio_mag[:, k], nothing)
+        for k in range(epochs.data.shape[1])
+    ]
+    return Reduced(epochs.psfs, sights, None)
 
 
 def reduce(epochs: Epochs, model: str, folder: Path) -> Reduced:
-    """PSFs fitted to the stars; shifts and ratios from their positions and fluxes."""
+    """PSFs fitted to the stars; maps and ratios from their positions and fluxes."""
     path = folder / f"{model}_stamps.fits"
     write_stamps(_make_stamps(epochs), path, make_provenance([], {}))
     stars, path_to_psf = fit(path, model, folder)
-    n_epochs = len(epochs.data)
-    names = [_name(e) for e in range(n_epochs)]
+    names = [_name(e) for e in range(len(epochs.data))]
     psfs = [load_psf(path_to_psf, name) for name in names]
-    epoch = stars["image"].map({name: e for e, name in enumerate(names)}).to_numpy()
-    star = stars["star_id"].str[1:7].astype(int).to_numpy()
-    use = (stars["status"] == "ok").to_numpy()
-    truth = epochs.position_px[epoch, star]
-    off = stars[["x_px", "y_px"]].to_numpy() - truth
-    bright = use & (stars["flux_adu"] > 50 * stars["flux_error_adu"]).to_numpy()
-    shift, error = np.zeros((n_epochs, 2)), np.zeros(n_epochs)
-    for e in range(n_epochs):
-        rows = off[bright & (epoch == e)]
-        shift[e] = np.median(rows, axis=0)
-        error[e] = mad_sigma(rows) / np.sqrt(len(rows)) * np.sqrt(np.pi / 2)
-    ratio = _find_ratios(stars[use], star[use], epoch[use], epochs)
-    return Reduced(psfs, epochs.position_px + shift[:, None], error, *ratio)
+    group = _make_group(stars, names, epochs)
+    return Reduced(psfs, _look(make_things(epochs), group), group)
 
 
-def _find_ratios(
-    stars: pd.DataFrame, star: np.ndarray, epoch: np.ndarray, epochs: Epochs
-) -> tuple[np.ndarray, np.ndarray]:
-    flux = stars["flux_adu"].to_numpy()
+def forget_colours(epochs: Epochs, reduced: Reduced) -> Reduced:
+    """The supernovae are taken for as red as the stars."""
+    things = make_things(epochs)
+    things.loc[N_STARS:, "colour_mag"] = np.nan
+    return reduced._replace(sights=_look(things, reduced.group))
+
+
+def _look(things: pd.DataFrame, group: Group) -> list[Sights]:
+    """Places and ratios by the maps; places of supernovae are known to PLACE_ERROR_ARCSEC."""
+    error = np.random.default_rng(2).normal(0, PLACE_ERROR_ARCSEC / 3600, (len(TARGETS), 2))
+    things.loc[N_STARS:, ["ra_deg", "dec_deg"]] += error
+    return [find_sights([group], [SAME], thing) for _, thing in things.iterrows()]
+
+
+def make_things(epochs: Epochs) -> pd.DataFrame:
+    """Stars and supernovae as a catalogue has them."""
+    east_deg, north_deg = epochs.sky_arcsec.T / 3600
+    ra, dec = from_tangent_plane(east_deg, north_deg, RA_DEG, DEC_DEG)
+    return pd.DataFrame(
+        {
+            "star_id": np.arange(len(ra)),
+            "ra_deg": ra,
+            "dec_deg": dec,
+            "epoch_mjd": MIDDLE_MJD,
+            "pmra_mas_yr": 1e3 * epochs.motion_arcsec_yr[:, 0],
+            "pmdec_mas_yr": 1e3 * epochs.motion_arcsec_yr[:, 1],
+            "colour_mag": epochs.colour_mag,
+        }
+    )
+
+
+def _make_group(stars: pd.DataFrame, names: list[str], epochs: Epochs) -> Group:
+    """By the code of match_stars, fit_maps and solve_ratios; the catalogue is that of the truth."""
+    n = len(names)
+    exposures = pd.DataFrame(
+        {
+            "image": names, "nx": FIELD_PX, "ny": FIELD_PX, "airmass": epochs.airmass,
+            "mjd": MIDDLE_MJD + epochs.time_yr / DAYS_YR,
+            "parallactic_deg": epochs.parallactic_deg,
+        }
+    )  # fmt: skip
+    things = make_things(epochs)[:N_STARS]
+    exposure = stars["image"].map({name: e for e, name in enumerate(names)}).to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        mag = -2.5 * np.log10(flux)
-        error = 1.0857 * stars["flux_error_adu"].to_numpy() / flux
-    good = np.isfinite(mag) & (error < 0.05)
-    at = stars[["x_px", "y_px"]].to_numpy()[good].T
-    measured = Measurements(star[good], epoch[good], mag[good], error[good], *at)
-    shape = (FIELD_PX, FIELD_PX)
-    ratios = solve_ratios(measured, len(epochs.data), shape)
-    n_epochs, n = epochs.ratio.shape
-    where = np.repeat(np.arange(n_epochs), n)
-    u, v = scale(*epochs.position_px.reshape(-1, 2).T, shape)
-    value, sigma = ratios.at(where, u, v)
-    ratio = 10 ** (-0.4 * value)
-    return ratio.reshape(n_epochs, n), (sigma / 1.0857).reshape(n_epochs, n)
+        measured = stars.assign(
+            exposure=exposure,
+            star_id=stars["star_id"].str[1:7].astype(int),
+            mag=-2.5 * np.log10(stars["flux_adu"]),
+            mag_error=1.0857 * stars["flux_error_adu"] / stars["flux_adu"],
+            airmass=epochs.airmass[exposure],
+            parallactic_deg=epochs.parallactic_deg[exposure],
+        )
+    is_good = (stars["status"] == "ok") & (measured["mag_error"] < 1 / MIN_SNR)
+    measured = measured[is_good].reset_index(drop=True)
+    columns = ("star_id", "exposure", "mag", "mag_error", "x_px", "y_px")
+    ratios = solve_ratios(
+        Measurements(*(measured[name].to_numpy() for name in columns)), n, (FIELD_PX, FIELD_PX)
+    )
+    of_star = things.loc[measured["star_id"]].reset_index(drop=True)
+    centre = find_centre(things)
+    plane = find_places(of_star, exposures["mjd"].to_numpy()[measured["exposure"]], centre)
+    maps = fit_group(measured, plane, of_star["colour_mag"].to_numpy(), centre, n)
+    return Group("bench", exposures, maps, make_ratios_table(exposures, ratios), things)
 
 
 def _name(e: int) -> str:
@@ -150,7 +194,7 @@ def make_scene(epochs: Epochs, reduced: Reduced, k: int) -> Scene:
     is_star = k < N_STARS
     baseline = np.zeros(n, bool) if is_star else make_light_curve(n)[1]
     noise = [psf.noise for psf in reduced.psfs if psf is not None]
-    jacobian = np.array([[-1.0, 0.0], [0.0, 1.0]]) * PX_PER_ARCSEC
+    sights = reduced.sights[k]
     return Scene(
         name=f"star {k}" if is_star else f"host {TARGETS[k - N_STARS]}",
         data=epochs.data[:, k],
@@ -159,13 +203,13 @@ def make_scene(epochs: Epochs, reduced: Reduced, k: int) -> Scene:
         sky_adu=np.full(n, SKY_ADU),
         gain=np.array([one.gain for one in noise]),
         corner_px=epochs.corner_px[:, k],
-        position_px=reduced.position_px[:, k],
-        position_error_px=reduced.position_error_px,
-        jacobian=np.broadcast_to(jacobian, (n, 2, 2)),
-        ratio=reduced.ratio[:, k],
-        ratio_error=reduced.ratio_error[:, k],
+        position_px=sights.position_px,
+        position_error_px=sights.position_error_px,
+        jacobian=sights.jacobian,
+        ratio=10 ** (-0.4 * sights.ratio_mag),
+        ratio_error=sights.ratio_error_mag / MAG_PER_LN,
         in_baseline=baseline,
-        time_yr=np.arange(n) * 3 * DAYS_YR,
+        time_yr=epochs.time_yr,
         psfs=reduced.psfs,
         status=[OK] * n,
     )
