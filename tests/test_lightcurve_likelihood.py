@@ -68,7 +68,7 @@ def find_prior(case: Case, n: int) -> np.ndarray:
     """Matrix of the priors of the n free parameters."""
     k = len(case.start.host_adu)
     motion = np.asarray(case.data.motion_precision)[:2]
-    host = np.full(k, float(case.data.host_precision))
+    host = np.asarray(case.data.host_precision)
     return np.diag(np.concatenate([np.zeros(n - k - 2), host, motion]))
 
 

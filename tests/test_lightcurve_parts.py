@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from light_curve_scenes import draw, make_psf, make_truth
 from ztfpsf.lightcurve.geometry import Geometry
-from ztfpsf.lightcurve.host import maximise_evidence
+from ztfpsf.lightcurve.host import find_precision, solve_shared
 from ztfpsf.lightcurve.model import draw_light
 from ztfpsf.lightcurve.preparation import prepare
 from ztfpsf.lightcurve.psfs import stack_psfs
@@ -87,9 +87,28 @@ def test_precision_of_the_host_is_the_one_of_largest_evidence() -> None:
     measured = points + errors * random.normal(size=k)
     normal = np.diag(np.append(errors**-2, np.ones(4)))
     gradient = np.append(measured / errors**2, np.zeros(4))
-    found = maximise_evidence(normal, gradient, np.zeros(k + 4), k)
-    assert found**-0.5 == pytest.approx(width, rel=0.1)
-    trial = np.array([0.9, 1.0, 1.1]) * found
+    precision = find_precision(normal, gradient, np.zeros(4), np.full((k, k), 1 / k))
+    np.testing.assert_allclose(precision, precision[0])
+    assert precision[0] ** -0.5 == pytest.approx(width, rel=0.1)
+    trial = np.array([0.9, 1.0, 1.1]) * precision[0]
     variance = errors[:, None] ** 2 + 1 / trial
     evidence = -0.5 * np.sum(measured[:, None] ** 2 / variance + np.log(variance), axis=0)
     assert evidence.argmax() == 1
+
+
+def test_prior_of_the_host_gives_room_where_there_is_light() -> None:
+    """Points near a nucleus are held less, and what is found is nearer to the truth."""
+    random = np.random.default_rng(3)
+    geometry = Geometry(21, 10.0, 10.0, 0.0)
+    distance = np.hypot(*geometry.points_px.T)
+    k, true, error = len(distance), 100.0 * np.exp(-distance / 1.5), 5.0
+    normal = np.diag(np.append(np.full(k, error**-2), np.ones(4)))
+    gradient = np.append((true + error * random.normal(size=k)) / error**2, np.zeros(4))
+    held = np.full(4, np.inf)
+    off = []
+    for near in (np.full((k, k), 1 / k), geometry.near):
+        precision = find_precision(normal, gradient, held, near)
+        solution = solve_shared(normal, gradient, np.zeros(k), np.zeros(4), held, precision)
+        off.append(np.std(solution.step[:k] - true))
+    assert precision[distance < 1].max() < 0.05 * precision[distance > 9].min()
+    assert off[1] < 0.7 * off[0]

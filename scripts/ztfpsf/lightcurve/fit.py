@@ -23,7 +23,7 @@ from ztfpsf.lightcurve.equations import (
 )
 from ztfpsf.lightcurve.errors import make_light_curve, make_nothing
 from ztfpsf.lightcurve.geometry import Geometry
-from ztfpsf.lightcurve.host import Solution, solve_shared
+from ztfpsf.lightcurve.host import Solution, find_precision, solve_shared
 from ztfpsf.lightcurve.measurement import Measured, measure
 from ztfpsf.lightcurve.model import N_MOTION, Drawn, Exposures, Parameters, cut, draw_light
 from ztfpsf.lightcurve.preparation import Prepared, free, make_geometry, prepare
@@ -42,7 +42,7 @@ class State(NamedTuple):
     parameters: Parameters
     flux_variance: np.ndarray  # (n,)
     normal: np.ndarray  # S
-    precision: float | None
+    precision: np.ndarray  # (K,) of the host's prior
     light_adu: np.ndarray  # (n,) object and host in the exposure
     model_adu: np.ndarray | None  # (n, N) light in the pixels of the round before
 
@@ -106,7 +106,7 @@ def _start(task: Task) -> State:
     k, n = len(geometry.points_px), len(data)
     flux = np.zeros(n) if k else light / exposures.ratio * exposures.is_on
     parameters = Parameters(flux, background, np.zeros(k), np.zeros(N_MOTION))
-    return State(parameters, np.zeros(n), np.zeros((k + N_MOTION,) * 2), None, light, None)
+    return State(parameters, np.zeros(n), np.zeros((k + N_MOTION,) * 2), np.zeros(k), light, None)
 
 
 def _advance(
@@ -127,18 +127,18 @@ def _advance(
             gradient += np.asarray(b)
             if has_normal:
                 normal += np.asarray(evaluate_normal(drawn, *chunk, clipping))
-    if not has_normal:
-        normal = state.normal
-    parameters, kept = state.parameters, None if has_normal else state.precision
-    solution = solve_shared(
-        normal, gradient, parameters.host_adu, parameters.motion, task.motion_precision, kept
-    )
+    host, motion = state.parameters.host_adu, state.parameters.motion
+    if has_normal:
+        at_zero = gradient + normal @ np.append(host, motion)
+        near = task.geometry.near
+        precision = find_precision(normal, at_zero, task.motion_precision, near)
+    else:
+        normal, precision = state.normal, state.precision
+    solution = solve_shared(normal, gradient, host, motion, task.motion_precision, precision)
     local, is_good, model = _gather(task, parts)
     exposures = exposures._replace(is_good=is_good)
     moved = _move(exposures, state, local, solution)
-    moved = moved._replace(
-        normal=normal, precision=solution.precision, model_adu=model if number else None
-    )
+    moved = moved._replace(normal=normal, precision=precision, model_adu=model if number else None)
     return moved, solution, exposures
 
 

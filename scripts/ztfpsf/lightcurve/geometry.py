@@ -10,6 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+NEAR_PX = 2.0
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -74,6 +76,13 @@ class Geometry:
         step = np.arange(-half, half + 1)
         near = np.maximum(0.0, 1.0 - np.abs(step[:, None, None] - self.points_px))  # (M, K, 2)
         return (near[:, None, :, 1] * near[None, :, :, 0]).reshape(len(step) ** 2, -1)
+
+    @cached_property
+    def near(self) -> np.ndarray:
+        """(K, K) weights of the points around each point, sum 1: a Gaussian of NEAR_PX."""
+        step = self.points_px[:, None] - self.points_px
+        weight = np.exp(-0.5 * (step**2).sum(axis=-1) / NEAR_PX**2)
+        return weight / weight.sum(axis=1, keepdims=True)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Pixels (M^2,) as a picture (M, M), NaN where there is no point."""
