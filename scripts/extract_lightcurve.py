@@ -27,6 +27,14 @@ from ztfpsf.psf.device import configure
 
 logger = logging.getLogger("ztfpsf")
 
+# A star has no host to weight its pixels; its place and motion are known by all exposures.
+OF_STARS = {
+    "host_radius_px": 0.0,
+    "position_error_arcsec": 0.05,
+    "motion_error_arcsec_yr": 0.02,
+    "n_rounds": 2,
+}
+
 
 def extract_lightcurve(
     *,
@@ -45,7 +53,8 @@ def extract_lightcurve(
 ) -> None:
     """Fit the target with its host, the stars without one, and write the products, the record last.
 
-    `target`: name, ra_deg, dec_deg, mjd_min, mjd_max. Raises InputError where no image holds it.
+    `target`: name, ra_deg, dec_deg, mjd_min, mjd_max, colour_mag (None: not known). Raises
+    InputError where no image holds it.
     """
     configure(device)
     name, scene_settings = target["name"], SceneSettings(**settings["scene"])
@@ -60,7 +69,8 @@ def extract_lightcurve(
     zero_point = find_zero_point(stars, rows)
     refraction = observation.groups[0].maps.refraction.arcsec_per_mag
     limits = Limits(**settings["limits"])
-    rows = finish_rows(rows, name, scene.in_baseline, zero_point, limits, refraction)
+    colour = np.nan if target["colour_mag"] is None else target["colour_mag"]
+    rows = finish_rows(rows, name, scene.in_baseline, zero_point, limits, refraction, colour)
     record = make_record(name, rows, curve, zero_point, stars)
     logger.info("%s: %s, %s", name, record["verdict"], record["reason"])
     provenance = make_provenance(
@@ -90,10 +100,10 @@ def fit_stars(
             sights.append(seen)
             yield scene
 
-    without_host = SceneSettings(**{**settings["scene"], "host_radius_px": 0.0})
+    of_stars = SceneSettings(**{**settings["scene"], **OF_STARS})
     table, rows, curves = observation.exposures.table, [], []
     start = time.monotonic()
-    for number, curve in enumerate(fit_scenes(take_scenes(), without_host)):
+    for number, curve in enumerate(fit_scenes(take_scenes(), of_stars)):
         of_star = make_rows(table, sights[number], curve).drop(columns=["host_adu"])
         rows.append(describe_star(found.iloc[number], of_star))
         curves.append(of_star.assign(name=curve.name))

@@ -16,11 +16,20 @@ def write(folder: Path, *rows: str, head: str = HEAD) -> Path:
     return path
 
 
+def test_colour_is_that_of_the_sheet_or_none(tmp_path: Path) -> None:
+    rows = [f"{name},{ra},2.2,59100,59300,," for ra, name in enumerate("abcd")]
+    rows = [row + colour for row, colour in zip(rows, ("0.4", "", "blue", "-99"), strict=True)]
+    sheet = read_targets(write(tmp_path, *rows, head=f"{HEAD},colour_mag"))
+    assert {name: one.colour_mag for name, one in sheet.targets.items()} == {"a": 0.4, "b": None}
+    assert "colour_mag of 'c' is 'blue'; write a finite number of magnitudes." in sheet.faults["c"]
+    assert "colour_mag is -99; write magnitudes from -3 to 10, or nothing" in sheet.faults["d"]
+
+
 def test_rows_are_targets(tmp_path: Path) -> None:
     sheet = read_targets(write(tmp_path, GOOD, "AT_2+x, 0, -30, 59100.5, 59100.5, zi zg"))
     assert sheet.faults == {}
     assert sheet.targets["SN2020abc"] == Target("SN2020abc", 150.1, 2.2, 59100, 59300)
-    assert sheet.find("AT_2+x", "zi").filters == ("zg", "zi")
+    assert sheet.find("AT_2+x", "zi")[-2:] == (("zg", "zi"), None)
     with pytest.raises(InputError, match=r"'AT_2\+x' is wanted in zg, zi alone; add zr to its"):
         sheet.find("AT_2+x", "zr")
     with pytest.raises(InputError, match=r"no target 'SN2020abd' \(did you mean 'SN2020abc'\?\)"):

@@ -1,8 +1,9 @@
 """The target sheet: of which places light curves are wanted.
 
-A CSV file with the columns `target,ra_deg,dec_deg,mjd_min,mjd_max[,filters]`. Between the dates
-there may be light of the target, outside of them there is none. Like the image sheet it is read at
-every start of the workflow: the standard library only. A row that is wrong costs its target alone.
+A CSV file with the columns `target,ra_deg,dec_deg,mjd_min,mjd_max[,filters][,colour_mag]`. Between
+the dates there may be light of the target, outside of them there is none. Like the image sheet it
+is read at every start of the workflow: the standard library only. A row that is wrong costs its
+target alone.
 """
 
 import math
@@ -15,13 +16,17 @@ from ztfpsf.csv_rows import SheetKind, read_rows
 from ztfpsf.errors import InputError
 from ztfpsf.sheet import suggest
 
-COLUMNS = ("target", "ra_deg", "dec_deg", "mjd_min", "mjd_max", "filters")
+COLUMNS = ("target", "ra_deg", "dec_deg", "mjd_min", "mjd_max", "filters", "colour_mag")
+N_REQUIRED = 5
 TARGET_PATTERN = r"[A-Za-z0-9][A-Za-z0-9.+-]*(?:_[A-Za-z0-9.+-]+)*"
 FILTERS = ("zg", "zr", "zi")
 # Light of two places nearer than this cannot be told apart: ZTF's FWHM, 2 px.
 MIN_SEPARATION_ARCSEC = 2.0
 # 1858 is day 0, 2400 day 200,000; Julian dates have seven digits.
 MAX_MJD, MIN_JD = 2.0e5, 2.3e6
+UNITS = {"ra_deg": " of degrees", "dec_deg": " of degrees", "colour_mag": " of magnitudes"}
+# Of stars, in any two bands of the visible.
+COLOURS_MAG = -3.0, 10.0
 
 
 class Target(NamedTuple):
@@ -33,6 +38,7 @@ class Target(NamedTuple):
     mjd_min: float  # before: no light of it
     mjd_max: float  # after: none
     filters: tuple[str, ...] = FILTERS
+    colour_mag: float | None = None  # that of collect_survey.reference; None: not known
 
 
 class TargetSheet(NamedTuple):
@@ -97,11 +103,11 @@ def check_columns(columns: Sequence[str], where: str) -> None:
                 f"{where}: unknown column '{column}'{suggest(column, COLUMNS)}; the columns of a "
                 f"target sheet are {expected}."
             )
-    missing = [column for column in COLUMNS[:-1] if column not in columns]
+    missing = [column for column in COLUMNS[:N_REQUIRED] if column not in columns]
     if missing:
         raise InputError(
             f"{where}: column '{missing[0]}' is missing; the columns of a target sheet are "
-            f"{expected}, of which the last may be left out."
+            f"{expected}, of which the last two may be left out."
         )
 
 
@@ -116,7 +122,7 @@ def _parse(record: Mapping[str, str], where: str) -> Target:
             f"{where}: '{name}' cannot name a target, since files are named so; use letters, "
             "digits and . + - _ between them."
         )
-    numbers = {column: _parse_number(record, column, where) for column in COLUMNS[1:5]}
+    numbers = {column: _parse_number(record, column, where) for column in COLUMNS[1:N_REQUIRED]}
     for column in ("mjd_min", "mjd_max"):
         _check_date(numbers[column], column, where)
     _check_range(numbers["ra_deg"], "ra_deg", 0.0, 360.0, where)
@@ -126,7 +132,12 @@ def _parse(record: Mapping[str, str], where: str) -> Target:
             f"{where}: mjd_min is {numbers['mjd_min']:g}, after mjd_max, {numbers['mjd_max']:g}; "
             "write the first day with light of the target, then the last."
         )
-    return Target(name, **numbers, filters=_parse_filters(record.get("filters", ""), where))
+    colour = None
+    if record.get("colour_mag", "").strip():
+        colour = _parse_number(record, "colour_mag", where)
+        _check_colour(colour, where)
+    filters = _parse_filters(record.get("filters", ""), where)
+    return Target(name, **numbers, filters=filters, colour_mag=colour)
 
 
 def _parse_number(record: Mapping[str, str], column: str, where: str) -> float:
@@ -137,7 +148,7 @@ def _parse_number(record: Mapping[str, str], column: str, where: str) -> float:
     if not math.isfinite(number):
         raise InputError(
             f"{where}: {column} of '{record['target']}' is '{record[column]}'; write a finite "
-            f"number{' of degrees' if column.endswith('_deg') else ', a modified Julian date'}."
+            f"number{UNITS.get(column, ', a modified Julian date')}."
         )
     return number
 
@@ -151,6 +162,15 @@ def _check_date(mjd: float, column: str, where: str) -> None:
     if not 0 <= mjd <= MAX_MJD:
         raise InputError(
             f"{where}: {column} is {mjd:g}; write a modified Julian date, from 0 to {MAX_MJD:g}."
+        )
+
+
+def _check_colour(colour_mag: float, where: str) -> None:
+    low, high = COLOURS_MAG
+    if not low <= colour_mag <= high:
+        raise InputError(
+            f"{where}: colour_mag is {colour_mag:g}; write magnitudes from {low:g} to {high:g}, or "
+            "nothing where it is not known."
         )
 
 

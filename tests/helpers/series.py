@@ -6,7 +6,8 @@ import yaml
 
 GROUP = "ztf_000655_zr_c13_o_q3"
 LIGHT_CURVE = "SIM1_zr"
-# Few epochs and stars; so steep a Moffat profile is a Gaussian, whose fit other tests compile, too.
+# Few epochs and stars; so steep a Moffat profile is a Gaussian, whose fit other tests compile, too;
+# GalSim draws it round only.
 SERIES = {
     "n_epochs": 8,
     "first_light_epoch": 3,
@@ -14,6 +15,8 @@ SERIES = {
     "size_px": 320,
     "n_stars": 36,
     "moffat_alpha": 45.0,
+    "ellipticity": 0.0,
+    "psf_gradient": 0.0,
 }
 
 

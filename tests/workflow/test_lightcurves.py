@@ -152,13 +152,13 @@ def test_second_run_and_new_target_begin_what_they_must(made: tuple[Workflow, Ru
     again = workflow.dry_run("--configfile", base, targets=["report"])
     assert not set(again.jobs) & {*RULES, "plot_lightcurve"}, again.text
     assert f"results/plot_lightcurve/{LIGHT_CURVE}_lightcurve.png" in again.files
-    head = "target,ra_deg,dec_deg,mjd_min,mjd_max,filters\n"
+    head = "target,ra_deg,dec_deg,mjd_min,mjd_max,filters,colour_mag\n"
     target = make_target(EpochSettings(**SERIES))
-    row = f"SIM1,58.0,35.75,{target.mjd_min!r},{target.mjd_max!r},zr\n"
+    row = f"SIM1,58.0,35.75,{target.mjd_min!r},{target.mjd_max!r},zr,{target.colour_mag}\n"
     sheet = workflow.directory / "targets.csv"
     for more, jobs in (
-        ("far,10.0,10.0,59000,59100,zr\n", {}),
-        ("near,58.01,35.76,59000,59100,zr\n", {"cut_targets": 1, "extract_lightcurve": 1}),
+        ("far,10.0,10.0,59000,59100,zr,\n", {}),
+        ("near,58.01,35.76,59000,59100,zr,\n", {"cut_targets": 1, "extract_lightcurve": 1}),
     ):
         sheet.write_text(head + row + more)
         config = write_config(workflow.directory, targets="targets.csv")
@@ -196,7 +196,10 @@ def test_target_beside_the_images_is_one_sentence(made: tuple[Workflow, Run]) ->
         [f"{results}/cut_stamps/{GROUP}_stamps.fits"],
         [fit],
     )
-    target = {"name": "beside", "ra_deg": 58.2, "dec_deg": 35.75, "mjd_min": 1.0, "mjd_max": 2.0}
+    target = {
+        "name": "beside", "ra_deg": 58.2, "dec_deg": 35.75, "mjd_min": 1.0, "mjd_max": 2.0,
+        "colour_mag": None,
+    }  # fmt: skip
     sentence = r"'beside' at RA 58\.20000, Dec 35\.75000 deg is on none of 8 images near it"
     with pytest.raises(InputError, match=sentence):
         observe(groups, target, 1.0, ["good", "usable"])

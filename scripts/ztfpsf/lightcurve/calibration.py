@@ -31,6 +31,15 @@ class ZeroPoint(NamedTuple):
     rms_mag: float  # of the stars around it
     source: str  # "catalogue" or "header"
 
+    def correct_colour(self, colour_mag: float) -> tuple[float, float]:
+        """From magnitudes at the mean colour to the catalogue's of an object, and their error.
+
+        The error is that of zero point and colour term together; NaN for an unknown colour.
+        """
+        redder = colour_mag - self.mean_colour_mag
+        error = np.hypot(self.error_mag, np.nan_to_num(self.colour_term_error) * redder)
+        return self.colour_term * redder, float(error)
+
 
 def find_zero_point(stars: pd.DataFrame, exposures: pd.DataFrame) -> ZeroPoint:
     """By the stars (mean_flux_adu and error, colour_mag, reference_mag and error), or the headers.

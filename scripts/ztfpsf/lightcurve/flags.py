@@ -45,6 +45,7 @@ class Limits:
 def find_flags(rows: pd.DataFrame, limits: Limits, refraction_arcsec_mag: float) -> np.ndarray:
     """Sums of the bits of Flag, (E,); `rows`: of the light curve, without `flags`.
 
+    `refraction_arcsec_mag`: 0 where the colour of the target is known.
     Extinction counts from the clearest tenth of the exposures.
     """
     ratio = rows["ratio_mag"].to_numpy(float)

@@ -66,7 +66,7 @@ class Observation(NamedTuple):
 def observe(
     paths: Paths, target: Mapping[str, Any], match_arcsec: float, verdicts: Sequence[str]
 ) -> tuple[Observation, Scene, Sights]:
-    """The exposures that see a target (name, ra_deg, dec_deg, mjd_min, mjd_max), and its scene.
+    """The exposures that see a target, a row of the sheet but for its filters, and its scene.
 
     Images whose world coordinates have it elsewhere are left out; those that failed are not.
     `verdicts`: of PSFs that may be used. Raises InputError where no image holds the target.
@@ -107,9 +107,10 @@ def observe(
 
 
 def make_thing(target: Mapping[str, Any]) -> pd.Series:
-    """A target as an object that rests and has the colour of the stars."""
-    rest = {"epoch_mjd": 0.0, "pmra_mas_yr": 0.0, "pmdec_mas_yr": 0.0, "colour_mag": np.nan}
-    return pd.Series({"ra_deg": target["ra_deg"], "dec_deg": target["dec_deg"], **rest})
+    """A target as an object that rests; its colour is that of the stars where it is not known."""
+    rest = {"epoch_mjd": 0.0, "pmra_mas_yr": 0.0, "pmdec_mas_yr": 0.0}
+    known = {name: target[name] for name in ("ra_deg", "dec_deg", "colour_mag")}
+    return pd.Series({**known, **rest}, dtype=float)
 
 
 def read_psfs(paths: Sequence[str], images: pd.Series) -> list[Psf | None]:

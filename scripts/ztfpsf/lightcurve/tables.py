@@ -56,21 +56,28 @@ def finish_rows(
     zero_point: ZeroPoint,
     limits: Limits,
     refraction_arcsec_mag: float,
+    colour_mag: float,
 ) -> pd.DataFrame:
-    """The rows of a target with magnitudes and flags."""
+    """The rows of a target with magnitudes and flags; `colour_mag`: NaN where it is not known."""
     flux, error = rows["flux_adu"].to_numpy(), rows["flux_error_adu"].to_numpy()
     positive = np.where(flux > 0, flux, np.nan)
+    mag = zero_point.zero_point_mag - 2.5 * np.log10(positive)
+    mag_error = MAG_PER_LN * error / positive
+    redder, shared_error = zero_point.correct_colour(colour_mag)
     rows = rows.assign(
         target=name,
         in_baseline=in_baseline,
         flux_ujy=to_microjansky(flux, zero_point),
         flux_error_ujy=to_microjansky(error, zero_point),
-        mag_ab=zero_point.zero_point_mag - 2.5 * np.log10(positive),
-        mag_error=MAG_PER_LN * error / positive,
+        mag_ab=mag,
+        mag_error=mag_error,
+        reference_mag=mag + redder,
+        reference_mag_error=np.hypot(mag_error, shared_error),
         zero_point_mag=zero_point.zero_point_mag,
         zero_point_error_mag=zero_point.error_mag,
     )
-    return rows.assign(flags=find_flags(rows, limits, refraction_arcsec_mag))
+    of_unknown = 0.0 if np.isfinite(colour_mag) else refraction_arcsec_mag
+    return rows.assign(flags=find_flags(rows, limits, of_unknown))
 
 
 def describe_star(star: pd.Series, rows: pd.DataFrame) -> dict[str, Any]:
