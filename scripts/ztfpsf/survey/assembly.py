@@ -1,12 +1,13 @@
 """The normal matrix, the stars eliminated, between few unknowns: groups of units, common terms."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.block import Block
+from ztfpsf.survey.loops import compiled
 from ztfpsf.survey.terms import Layout, make_basis
 from ztfpsf.survey.weights import Kept, find_weight
 
@@ -55,6 +56,12 @@ class Space(NamedTuple):
         """Places of the groups' zero points, (G,)."""
         return np.arange(self.n_common, self.size, self.layout.n_coefficients)
 
+    @property
+    def projection(self) -> sparse.csr_array:
+        """Z of a vector of groups instead of units, (n_common + G K of the fine ones, n)."""
+        flat = sparse.kron(sparse.eye_array(self.n_maps), self.basis)
+        return sparse.block_diag([flat, sparse.eye_array(self.size - self.n_flat)], format="csr")
+
     def restrict(self, vector: np.ndarray) -> np.ndarray:
         """Z^T times a vector of unknowns."""
         units, _ = self.layout.split(vector)
@@ -101,61 +108,87 @@ class Rows(NamedTuple):
     superpixel: np.ndarray
     quadrant: np.ndarray
     weight: np.ndarray
-    u: np.ndarray  # mean place, empty without a polynomial
+    u: np.ndarray  # weighted mean place, 0 without a polynomial
     v: np.ndarray
 
 
 def compress(block: Block, layout: Layout, weight: np.ndarray, groups: Groups) -> Rows:
-    """Rows of a block, sorted by star."""
+    """Rows of a block, star by star."""
+    n = len(block.unit)
     group = groups.group[block.units][block.unit]
-    star = np.repeat(np.arange(block.n_stars), block.n_per_star)
-    n_cells = layout.n_periods * N_QUADRANTS * layout.terms.superpixels**2
-    key = (star * (groups.n + 1) + (group + 1)) * (N_QUADRANTS + 1) + block.quadrant
-    if layout.counts["star_flat"]:
-        key = key * n_cells + block.superpixel
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    total = np.add.reduceat(weight[order], first, dtype=np.float64)
-    used = np.where(total > 0, total, 1.0)
-    at = order[first]
-    u, v = (
-        np.add.reduceat((weight * x)[order], first, dtype=np.float64) / used if len(x) else x
-        for x in (block.u, block.v)
+    has_flat = layout.counts["star_flat"] > 0
+    superpixel = block.superpixel if has_flat else np.zeros(n, block.superpixel.dtype)
+    u, v = (x if len(x) else np.zeros(n, np.float32) for x in (block.u, block.v))
+    star, first, *sums = _take_together(
+        block.star_start, group, superpixel, block.quadrant, weight, u, v
     )
-    superpixel = block.superpixel[at] if len(block.superpixel) else block.superpixel
-    return Rows(star[at], group[at], superpixel, block.quadrant[at], total, u, v)
+    return Rows(star, group[first], superpixel[first], block.quadrant[first], *sums)
+
+
+@compiled
+def _take_together(
+    star_start: np.ndarray,
+    group: np.ndarray,
+    superpixel: np.ndarray,
+    quadrant: np.ndarray,
+    weight: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+) -> Any:
+    """Star, first measurement, weight and mean place of each row."""
+    n, n_rows = len(group), 0
+    stars, first = np.empty(n, np.int64), np.empty(n, np.int64)
+    total, mean_u, mean_v = np.zeros(n), np.zeros(n), np.zeros(n)
+    for star in range(len(star_start) - 1):
+        begin = n_rows
+        for i in range(star_start[star], star_start[star + 1]):
+            row = begin
+            while row < n_rows:
+                j = first[row]
+                same = group[i] == group[j] and quadrant[i] == quadrant[j]
+                if same and superpixel[i] == superpixel[j]:
+                    break
+                row += 1
+            if row == n_rows:
+                stars[row], first[row] = star, i
+                n_rows += 1
+            total[row] += weight[i]
+            mean_u[row] += weight[i] * u[i]
+            mean_v[row] += weight[i] * v[i]
+    for row in range(n_rows):
+        if total[row] > 0:
+            mean_u[row] /= total[row]
+            mean_v[row] /= total[row]
+    used = slice(0, n_rows)
+    return stars[used], first[used], total[used], mean_u[used], mean_v[used]
 
 
 def make_design(block: Block, space: Space, rows: Rows) -> sparse.csr_array:
-    """Coarse unknowns of the rows, (m, n); airmass and linearity are left out."""
+    """Unknowns of the rows, (m, n) with superpixels one by one; without airmass and linearity."""
     layout, number, entries = space.layout, np.arange(len(rows.star)), []
+    n_flat = layout.counts["star_flat"]
     is_in = rows.group >= 0
     k = layout.n_coefficients
     basis = [np.ones(len(number)), *make_basis(rows.u, rows.v, layout.terms.degree)]
     for index, values in enumerate(basis):
-        column = space.n_common + rows.group * k + index
+        column = layout.n_common + rows.group * k + index
         entries.append((number[is_in], column[is_in], values[is_in]))
-    if layout.counts["star_flat"]:
-        is_image = rows.quadrant < N_QUADRANTS
-        flat, within = np.divmod(rows.superpixel[is_image].astype(int), len(space.basis))
-        for index, values in enumerate(space.basis.T):
-            column = flat * space.basis.shape[1] + index
-            entries.append((number[is_image], column, values[within]))
+    if n_flat:
+        image = np.flatnonzero(rows.quadrant < N_QUADRANTS)
+        entries.append((image, rows.superpixel[image].astype(int), np.ones(len(image))))
     if layout.counts["colour"]:
-        entries.append((number, space.n_flat + rows.quadrant.astype(int), block.colour[rows.star]))
+        entries.append((number, n_flat + rows.quadrant.astype(int), block.colour[rows.star]))
     row, column, value = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    design = sparse.csr_array((value, (row, column)), (len(number), space.size))
-    design.eliminate_zeros()
-    return design
+    shape = len(number), layout.n_common + space.groups.n * k
+    return sparse.csr_array((value, (row, column)), shape)
 
 
 def share(block: Block, rows: Rows) -> sparse.csr_array:
     """Share of each row in the weight of its star, (S, m)."""
     total = np.bincount(rows.star, rows.weight, block.n_stars)
     values = rows.weight / np.where(total > 0, total, 1.0)[rows.star]
-    number = np.arange(len(values))
-    return sparse.csr_array((values, (rows.star, number)), (block.n_stars, len(values)))
+    start = np.searchsorted(rows.star, np.arange(block.n_stars + 1))
+    return sparse.csr_array((values, np.arange(len(values)), start), (block.n_stars, len(values)))
 
 
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, values
@@ -164,27 +197,25 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, values
 def assemble(
     block: Block, kept: Kept, scatter_mag: np.ndarray, space: Space
 ) -> tuple[Entries, Entries]:
-    """Z^T N Z of a block, and its normal matrix of superpixels that share a quadrant."""
+    """N Z of a block, and its normal matrix of superpixels that share a quadrant."""
     weight = find_weight(block, kept, scatter_mag)
     rows = compress(block, space.layout, weight, space.groups)
     design, shares = make_design(block, space, rows), share(block, rows)
+    mean = shares @ design
     star_weight = np.bincount(rows.star, rows.weight, block.n_stars)
-    coarse = _eliminate(design, shares, rows.weight, star_weight)
+    projection = space.projection
+    product = _weigh(design, rows.weight, design @ projection)
+    product = (product - _weigh(mean, star_weight, mean @ projection)).tocoo()
+    coarse = product.row, product.col, product.data
     n = space.layout.counts["star_flat"]
     if not n:
         return coarse, (np.zeros(0, int), np.zeros(0, int), np.zeros(0))
-    is_image = np.flatnonzero(rows.quadrant < N_QUADRANTS)
-    ends = (is_image, rows.superpixel[is_image])
-    fine = sparse.csr_array((np.ones(len(is_image)), ends), (len(rows.star), n))
-    row, column, value = _eliminate(fine, shares, rows.weight, star_weight)
-    own = row // len(space.basis) == column // len(space.basis)
-    return coarse, (row[own], column[own], value[own])
+    flat, mean = design[:, :n], mean[:, :n]
+    own = (_weigh(flat, rows.weight, flat) - _weigh(mean, star_weight, mean)).tocoo()
+    same = own.row // len(space.basis) == own.col // len(space.basis)
+    return coarse, (own.row[same], own.col[same], own.data[same])
 
 
-def _eliminate(
-    design: sparse.csr_array, shares: sparse.csr_array, weight: np.ndarray, star_weight: np.ndarray
-) -> Entries:
-    mean = shares @ design
-    matrix = design.T @ sparse.diags_array(weight) @ design
-    matrix = (matrix - mean.T @ sparse.diags_array(star_weight) @ mean).tocoo()
-    return matrix.row, matrix.col, matrix.data
+def _weigh(left: sparse.csr_array, weight: np.ndarray, right: sparse.csr_array) -> sparse.csr_array:
+    """Left^T W right."""
+    return left.T @ (sparse.diags_array(weight) @ right)

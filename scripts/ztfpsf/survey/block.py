@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ztfpsf.survey.terms import N_COEFFICIENTS, Common, Layout, make_basis
+from ztfpsf.survey import loops
+from ztfpsf.survey.loops import Places
+from ztfpsf.survey.terms import N_COEFFICIENTS, Layout, make_basis
 
 
 class Block(NamedTuple):
@@ -53,58 +55,41 @@ class Sums(NamedTuple):
     common: np.ndarray  # (n_common,)
 
 
+def find_places(block: Block, layout: Layout) -> Places:
+    """Where the measurements stand in the design."""
+    basis = make_basis(block.u, block.v, layout.terms.degree)
+    return Places(
+        block.star_start,
+        block.unit,
+        np.stack(basis) if basis else np.zeros((0, 0), np.float32),
+        block.superpixel,
+        block.quadrant,
+        block.colour,
+        block.airmass,
+        np.interp(block.mag, layout.terms.knots_mag, np.arange(layout.counts["linearity"]))
+        if layout.counts["linearity"]
+        else np.zeros(0),
+    )
+
+
 def predict(block: Block, layout: Layout, unknowns: np.ndarray) -> np.ndarray:
     """All terms but the star's magnitude, (n,) float64, mag."""
     units, common = layout.split(unknowns)
-    local = units[block.units]
-    value = local[:, 0][block.unit]
-    for k, basis in enumerate(make_basis(block.u, block.v, layout.terms.degree), start=1):
-        value += basis * local[:, k][block.unit]
-    for index, factor, coefficients in common_terms(block, layout, common):
-        value += factor * coefficients[index]
-    return value
+    return loops.predict(find_places(block, layout), units[block.units], common)
 
 
 def project(block: Block, layout: Layout, weighted: np.ndarray) -> Sums:
     """The transpose of `predict`: sums of (n,) values over the measurements of each unknown."""
-    n_units, units = len(block.units), [weighted]
-    units += [b * weighted for b in make_basis(block.u, block.v, layout.terms.degree)]
-    out = Layout(layout.terms, 0, layout.n_periods)
-    sums = np.zeros(out.size)
-    _, common = out.split(sums)
-    for index, factor, target in common_terms(block, layout, common):
-        target += np.bincount(index, factor * weighted, len(target))
-    return Sums(np.stack([np.bincount(block.unit, x, n_units) for x in units], axis=1), sums)
-
-
-def common_terms(
-    block: Block, layout: Layout, common: Common
-) -> list[tuple[np.ndarray, np.ndarray | float, np.ndarray]]:
-    """For each entry of the design: index of the unknown and factor, both (n,), and its vector."""
-    entries: list[tuple[np.ndarray, np.ndarray | float, np.ndarray]] = []
-    if len(common.star_flat):
-        # The reference catalogue has no star flat.
-        factor = 1.0 if (block.quadrant < 64).all() else (block.quadrant < 64).astype(float)
-        entries.append((block.superpixel, factor, common.star_flat))
-    if len(common.colour):
-        entries.append((block.quadrant, block.of_stars(block.colour), common.colour))
-    if len(common.airmass):
-        entries.append((np.zeros(len(block.mag), np.uint8), block.airmass, common.airmass))
-    if len(common.linearity):
-        knots = np.asarray(layout.terms.knots_mag)
-        place = np.interp(block.mag, knots, np.arange(len(knots)))
-        lower = np.minimum(place.astype(np.uint8), len(knots) - 2)
-        is_image = block.quadrant < 64
-        entries.append((lower, (1.0 - (place - lower)) * is_image, common.linearity))
-        entries.append((lower + 1, (place - lower) * is_image, common.linearity))
-    return entries
+    units = np.zeros((len(block.units), layout.n_coefficients))
+    sums = np.zeros(layout.n_common)
+    _, common = Layout(layout.terms, 0, layout.n_periods).split(sums)
+    loops.project(find_places(block, layout), weighted, units, common)
+    return Sums(units, sums)
 
 
 def centre(block: Block, weight: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values (n,) less their weighted mean over the star; the means (S,), 0 without any weight."""
-    total = block.sum_stars(weight)
-    mean = block.sum_stars(weight * value) / np.where(total > 0, total, 1.0)
-    return value - block.of_stars(mean), mean
+    return loops.centre(block.star_start, weight, value)
 
 
 def multiply(block: Block, layout: Layout, weight: np.ndarray, unknowns: np.ndarray) -> Sums:

@@ -78,17 +78,22 @@ def make_coarse(normal: Normal, groups: Groups) -> Coarse:
 
 def _assemble(normal: Normal, space: Space) -> tuple[np.ndarray, np.ndarray]:
     """Z^T N Z without priors, and the matrix of each quadrant's star flat with them."""
-    problem, p = normal.problem, len(space.basis)
+    problem, (p, m) = normal.problem, space.basis.shape
+    n = space.layout.counts["star_flat"]
     matrix = np.zeros((space.size, space.size), order="F")
+    flat = np.zeros((n, space.size))  # rows of superpixels, not yet taken together
     quadrants = np.zeros((space.n_maps, p, p))
     if space.n_maps:
         quadrants += space.layout.prior_weights()[0] * np.eye(p)
-    for coarse, own in map_blocks(
+    for (row, column, value), own in map_blocks(
         assemble, problem.blocks, normal.weights, problem.executor, space
     ):
-        matrix[coarse[0], coarse[1]] += coarse[2]
-        row, column, value = own
-        quadrants[row // p, row % p, column % p] += value
+        of_flat, rest = np.flatnonzero(row < n), np.flatnonzero(row >= n)
+        flat[row[of_flat], column[of_flat]] += value[of_flat]
+        matrix[row[rest] - n + space.n_flat, column[rest]] += value[rest]
+        quadrants[own[0] // p, own[0] % p, own[1] % p] += own[2]
+    flat = space.basis.T @ flat.reshape(space.n_maps, p, space.size)
+    matrix[: space.n_flat] = flat.reshape(space.n_maps * m, space.size)
     return matrix, quadrants
 
 

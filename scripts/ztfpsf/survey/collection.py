@@ -16,7 +16,7 @@ from ztfpsf.io import write_table
 from ztfpsf.names import QuadrantName, parse_quadrant
 from ztfpsf.survey.airmass import find_gradient
 from ztfpsf.survey.cells import find_cell
-from ztfpsf.survey.dataset import MEASUREMENTS, STARS, read_cell, read_part, write_cell
+from ztfpsf.survey.dataset import MEASUREMENTS, STARS, read_cell, read_parts, write_cell
 from ztfpsf.survey.fields import read_fields
 from ztfpsf.survey.matching import find_nearest, match
 
@@ -73,13 +73,13 @@ def add_images(
 def read_images(root: str | Path) -> pd.DataFrame:
     """Images that are in the dataset."""
     path = Path(root, "images.parquet")
-    return read_part(path) if path.exists() else pd.DataFrame({"image": [], "digest": []})
+    return read_parts([path]) if path.exists() else pd.DataFrame({"image": [], "digest": []})
 
 
 def read_exposures(root: str | Path) -> pd.DataFrame:
     """Exposures of the dataset; their row is the number that measurements carry."""
     path = Path(root, "exposures.parquet")
-    return read_part(path) if path.exists() else pd.DataFrame({"name": []})
+    return read_parts([path]) if path.exists() else pd.DataFrame({"name": []})
 
 
 def digest(image: Image) -> str:

@@ -51,17 +51,30 @@ def path_of(root: str | Path, cell: int, kind: str) -> Path:
 
 def read_cell(root: str | Path, cell: int, kind: str) -> pd.DataFrame:
     """Measurements or stars of a cell; empty if it has none. Raises InputError."""
-    path = path_of(root, cell, kind)
-    columns = STARS if kind == "stars" else MEASUREMENTS
-    if not path.exists():
+    if not path_of(root, cell, kind).exists():
+        columns = STARS if kind == "stars" else MEASUREMENTS
         return pd.DataFrame({name: np.zeros(0, dtype) for name, dtype in columns.items()})
-    return read_part(path, list(columns))
+    return read_cells(root, [cell], kind)
 
 
-def read_part(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A file of a data set. Raises InputError: the others number what it holds."""
-    with damage_named(path, "remove the folder and collect anew"):
-        return pd.read_parquet(path, columns=columns)
+def read_cells(root: str | Path, cells: Sequence[int], kind: str) -> pd.DataFrame:
+    """Measurements or stars of cells that have some, one after the other. Raises InputError."""
+    columns = list(STARS if kind == "stars" else MEASUREMENTS)
+    return read_parts([path_of(root, cell, kind) for cell in cells], columns)
+
+
+def read_parts(paths: Sequence[Path], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Files of a data set. Raises InputError: the others number what they hold."""
+    import pyarrow
+    import pyarrow.parquet
+
+    tables = []
+    for path in paths:
+        # Many files are small: what pandas does for each of them would take longer than reading.
+        with damage_named(path, "remove the folder and collect anew"), path.open("rb") as file:
+            part = pyarrow.parquet.ParquetFile(file).read(columns, use_threads=False)
+            tables.append(part.replace_schema_metadata())
+    return pyarrow.concat_tables(tables).to_pandas()
 
 
 def write_cell(
@@ -120,8 +133,7 @@ class CellBlocks(Sequence[Block]):
         """The block, from disk."""
         cells = self.cells[index]
         measurements, stars = (
-            pd.concat([read_cell(self.root, cell, kind) for cell in cells], ignore_index=True)
-            for kind in ("measurements", "stars")
+            read_cells(self.root, cells, kind) for kind in ("measurements", "stars")
         )
         return make_block(measurements, stars, self.units)
 

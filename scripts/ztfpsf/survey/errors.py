@@ -10,7 +10,6 @@ component is 0.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 from scipy.linalg import eigh, lapack
 
 from ztfpsf.errors import InputError
@@ -19,11 +18,11 @@ from ztfpsf.survey.assembly import Space, compress, make_design, share
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.coarse import Coarse
 from ztfpsf.survey.gauge import settle_covariance
+from ztfpsf.survey.loops import compiled
 from ztfpsf.survey.rounds import Fit
 from ztfpsf.survey.weights import Kept, find_weight
 
 N_MODES = 6
-CHUNK = 1000  # stars whose pairs of unknowns are in memory at a time
 
 
 class Covariance(NamedTuple):
@@ -107,7 +106,8 @@ def find_star_variance(
     star_weight = block.sum_stars(weight)
     used = np.where(star_weight > 0, star_weight, np.nan)
     variance = block.sum_stars(weight.astype(float) ** 2 * own[block.units][block.unit]) / used**2
-    variance += _quadratic_form(shares @ make_design(block, space, rows), covariance.coarse)
+    mean = shares @ make_design(block, space, rows) @ space.projection
+    variance += _quadratic_form(mean.indptr, mean.indices, mean.data, covariance.coarse)
     if space.n_maps:
         of_rows = np.where(
             rows.quadrant < N_QUADRANTS, covariance.superpixels[rows.superpixel], 0.0
@@ -116,20 +116,18 @@ def find_star_variance(
     return 1.0 / used + variance
 
 
-def _quadratic_form(rows: sparse.csr_array, matrix: np.ndarray) -> np.ndarray:
-    """b M b of each sparse row b."""
-    result = np.zeros(rows.shape[0])
-    for start in range(0, rows.shape[0], CHUNK):
-        part = rows[start : start + CHUNK]
-        counts = np.diff(part.indptr)
-        row = np.repeat(np.arange(len(counts)), counts)
-        n_pairs = counts[row]
-        left = np.repeat(np.arange(len(row)), n_pairs)
-        within = np.arange(len(left)) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
-        right = part.indptr[row[left]] + within
-        products = part.data[left] * part.data[right]
-        products *= matrix[part.indices[left], part.indices[right]]
-        result[start : start + CHUNK] = np.bincount(row[left], products, len(counts))
+@compiled
+def _quadratic_form(
+    start: np.ndarray, column: np.ndarray, value: np.ndarray, matrix: np.ndarray
+) -> np.ndarray:
+    """b M b of each sparse row b, M symmetric."""
+    result = np.zeros(len(start) - 1)
+    for row in range(len(result)):
+        for i in range(start[row], start[row + 1]):
+            half = 0.5 * value[i] * matrix[column[i], column[i]]
+            for j in range(start[row], i):
+                half += value[j] * matrix[column[i], column[j]]
+            result[row] += 2.0 * value[i] * half
     return result
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ztfpsf.survey.block import Block, centre, predict
+from ztfpsf.survey.block import Block, predict
+from ztfpsf.survey.loops import compare_all, count_t, judge_all
 from ztfpsf.survey.normal import Problem
 from ztfpsf.survey.terms import Layout
 from ztfpsf.survey.weights import (
@@ -20,8 +21,6 @@ from ztfpsf.survey.weights import (
 )
 
 MEDIAN_ABS = 0.6745  # of a normal deviate
-WORST_FRACTION = 0.5
-PEELS = 3
 # Histograms of |t|, the residual in units of its error.
 T_MAX, N_T = 20.0, 2000
 # Few stars say little about their scatter.
@@ -112,34 +111,36 @@ def find_residuals(
     block: Block, kept: Kept, scatter_mag: np.ndarray, layout: Layout, unknowns: np.ndarray
 ) -> Residuals:
     """Measurements less model; t is NaN where the star has no other measurement to compare with."""
-    variance = find_variance(block, kept, scatter_mag)
     is_used = unpack(block, kept) > 0
+    difference = block.mag - predict(block, layout, unknowns)
+    variance = find_variance(block, kept, scatter_mag)
+    t, magnitude, star_weight = compare_all(block.star_start, difference, variance, is_used)
     # A star that is left out is compared with itself: it may come back.
     is_used |= block.of_stars(block.sum_stars(is_used) == 0)
-    weight = is_used / variance
-    residual, magnitude = centre(block, weight, block.mag - predict(block, layout, unknowns))
-    star_weight = block.sum_stars(weight)
-    with np.errstate(divide="ignore"):
-        of_mean = block.of_stars(1.0 / star_weight)
-    # A star's mean follows its own measurements, not those that are left out.
-    square = np.where(is_used, variance - of_mean, variance + of_mean)
-    known = (square > 1e-6 * variance) & np.isfinite(square)
-    t = np.divide(residual, np.sqrt(square, where=known, out=np.ones_like(square)))
-    t[~known] = np.nan
+    residual = difference - block.of_stars(magnitude)
     return Residuals(is_used, residual, t, magnitude, star_weight)
 
 
 def _histogram(
     block: Block, kept: Kept, scatter_mag: np.ndarray, layout: Layout, unknowns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    found = find_residuals(block, kept, scatter_mag, layout, unknowns)
-    use = (unpack(block, kept) > 0) & np.isfinite(found.t)
-    place = block.of_stars(kept.magnitude_bin)[use]
-    column = np.minimum(np.abs(found.t[use]) * (N_T / T_MAX), N_T - 1).astype(int)
-    histogram = np.bincount(place.astype(int) * N_T + column, minlength=N_BINS * N_T)
-    variance = find_variance(block, kept, scatter_mag)[use]
-    sums = np.bincount(place, variance, N_BINS), np.bincount(place, minlength=N_BINS)
-    return histogram.reshape(N_BINS, N_T), *sums
+    is_used = unpack(block, kept) > 0
+    difference = block.mag - predict(block, layout, unknowns)
+    variance = find_variance(block, kept, scatter_mag)
+    t, _, _ = compare_all(block.star_start, difference, variance, is_used)
+    histogram = np.zeros((N_BINS, N_T))
+    variances = np.zeros(N_BINS)
+    count_t(
+        block.star_start,
+        kept.magnitude_bin,
+        is_used,
+        t,
+        variance,
+        N_T / T_MAX,
+        histogram,
+        variances,
+    )
+    return histogram, variances, histogram.sum(axis=1)
 
 
 def _judge(
@@ -152,35 +153,19 @@ def _judge(
     robust: Robust,
 ) -> tuple[Kept, np.ndarray, np.ndarray, np.ndarray]:
     """What to keep, and squares and counts of the units it touches."""
-    is_candidate = ~bad_units[block.units][block.unit]
-    limit = robust.clip_sigma**2
-    for _ in range(PEELS):
-        found = find_residuals(block, kept, scatter_mag, layout, unknowns)
-        keep = is_candidate & ~_find_outliers(block, found, limit)
-        kept = kept._replace(bits=pack(keep))
-    t2 = np.minimum(np.nan_to_num(found.t, nan=0.0) ** 2, limit)
-    # One wrong measurement does not make a variable star.
-    of_star = np.where(is_candidate, t2, 0.0)
-    rest = block.sum_stars(of_star) - np.maximum.reduceat(of_star, block.star_start[:-1])
-    n_rest = np.maximum(block.sum_stars(is_candidate) - 1.0, 1.0)
-    # The scatter of a few measurements says little.
-    is_variable = rest / n_rest > robust.max_chi2_star * (1.0 + 3.0 / n_rest)
-    keep &= ~block.of_stars(is_variable)
-    use = np.isfinite(found.t) & ~block.of_stars(is_variable)
-    n_units = len(block.units)
-    square = np.bincount(block.unit[use], t2[use], n_units)
-    count = np.bincount(block.unit[use], minlength=n_units)
-    return Kept(pack(keep), find_bin(found.magnitude)), block.units, square, count
-
-
-def _find_outliers(block: Block, found: Residuals, limit: float) -> np.ndarray:
-    """Measurements with t^2 above the limit, (n,) bool.
-
-    The worst one draws the star's mean to itself: lesser ones may be innocent, and wait.
-    """
-    t2 = np.nan_to_num(found.t, nan=0.0) ** 2
-    worst = np.maximum.reduceat(np.where(found.is_used, t2, 0.0), block.star_start[:-1])
-    return (t2 > limit) & (~found.is_used | (t2 >= WORST_FRACTION**2 * block.of_stars(worst)))
+    keep = unpack(block, kept) > 0
+    magnitude, squares, counts = judge_all(
+        block.star_start,
+        block.unit,
+        block.mag - predict(block, layout, unknowns),
+        find_variance(block, kept, scatter_mag),
+        keep,
+        ~bad_units[block.units][block.unit],
+        robust.clip_sigma**2,
+        robust.max_chi2_star,
+        len(block.units),
+    )
+    return Kept(pack(keep), find_bin(magnitude)), block.units, squares, counts
 
 
 def _leave_out(block: Block, kept: Kept, scatter_mag: np.ndarray, bad_units: np.ndarray) -> Kept:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ztfpsf.io import write_parts
 from ztfpsf.star_flat import N_QUADRANTS
-from ztfpsf.survey.dataset import read_cell
+from ztfpsf.survey.dataset import read_cells
 from ztfpsf.survey.design import QUADRANT
 from ztfpsf.survey.errors import Modes, find_gradient, find_unit_covariance, find_weak_modes
 from ztfpsf.survey.residues import COLOUR_BINS, Residues, iterate_stars
@@ -157,6 +157,6 @@ def _iterate_stars(solution: Solution) -> Iterable[pd.DataFrame]:
     blocks = solution.blocks
     rows = iterate_stars(solution.fit, solution.covariance, solution.units)
     for cells, table in zip(blocks.cells, rows, strict=True):
-        stars = pd.concat([read_cell(blocks.root, cell, "stars") for cell in cells])
+        stars = read_cells(blocks.root, cells, "stars")
         stars = stars.drop(columns=["reference_mag", "reference_error_mag"])
         yield stars.merge(table, on="star_id")

@@ -125,12 +125,12 @@ def _make_block(measured: Measurements, shape: tuple[int, int]) -> Block:
         )
     u, v = scale(x, y, shape)
     units, unit = np.unique(exposure, return_inverse=True)
-    no = np.zeros(0)
-    block = Block(
-        names, np.append(start, len(star)), units, unit, mag, error**2, u, v,
-        no, np.zeros(len(star), np.uint8), no, no,
+    no, single = np.zeros(0, np.float32), np.float32
+    return Block(
+        names, np.append(start, len(star)), units, unit.astype(np.int32), mag.astype(single),
+        np.square(error).astype(single), u.astype(single), v.astype(single),
+        np.zeros(0, np.uint16), np.zeros(len(star), np.uint8), np.zeros(len(names), single), no,
     )  # fmt: skip
-    return block
 
 
 def _report(fit: Fit, block: Block) -> Ratios:

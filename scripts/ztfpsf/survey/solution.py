@@ -9,7 +9,7 @@ import pandas as pd
 
 from ztfpsf.errors import InputError
 from ztfpsf.survey.collection import read_exposures
-from ztfpsf.survey.dataset import CellBlocks, list_cells, open_blocks, read_cell
+from ztfpsf.survey.dataset import CellBlocks, list_cells, open_blocks, read_cells
 from ztfpsf.survey.design import EXPOSURE, Units
 from ztfpsf.survey.errors import Covariance, invert
 from ztfpsf.survey.judgement import Robust
@@ -80,8 +80,7 @@ def find_mean_colour(root: str) -> float:
     """Median colour of the stars that have one, NaN without any; of a sample of the cells."""
     cells = list_cells(root)
     sample = cells[:: max(len(cells) // SAMPLE, 1)]
-    colours = [read_cell(root, cell, "stars")["colour_mag"].dropna() for cell in sample]
-    known = np.concatenate(colours) if colours else np.zeros(0)
+    known = read_cells(root, sample, "stars")["colour_mag"].dropna() if sample else np.zeros(0)
     return float(np.median(known)) if len(known) else np.nan
 
 

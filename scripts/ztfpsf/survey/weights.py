@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ztfpsf.survey.block import Block
+from ztfpsf.survey.loops import weigh
 
 Result = TypeVar("Result")
 
@@ -57,13 +58,17 @@ def find_bin(magnitude_mag: np.ndarray) -> np.ndarray:
 
 def find_variance(block: Block, kept: Kept, scatter_mag: np.ndarray) -> np.ndarray:
     """Variance of each measurement with the scatter beyond its error, (n,) float32, mag^2."""
-    extra = np.square(scatter_mag).astype(np.float32)[kept.magnitude_bin]
-    return block.variance_mag2 + block.of_stars(extra)
+    return block.variance_mag2 + block.of_stars(_find_extra(kept, scatter_mag))
 
 
 def find_weight(block: Block, kept: Kept, scatter_mag: np.ndarray) -> np.ndarray:
     """1 / variance of what is used, 0 of the rest, (n,) float32."""
-    return unpack(block, kept) / find_variance(block, kept, scatter_mag)
+    extra = _find_extra(kept, scatter_mag)
+    return weigh(block.star_start, kept.bits, block.variance_mag2, extra)
+
+
+def _find_extra(kept: Kept, scatter_mag: np.ndarray) -> np.ndarray:
+    return np.square(scatter_mag).astype(np.float32)[kept.magnitude_bin]
 
 
 def map_blocks(
