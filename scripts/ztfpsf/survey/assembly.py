@@ -12,7 +12,7 @@ from ztfpsf.survey.terms import Layout, make_basis
 from ztfpsf.survey.weights import Kept, find_weight
 
 MAX_EXACT = 2000  # superpixels in all; more are taken together
-DEGREE = 3  # of the polynomials over a quadrant that they are taken together in
+DEGREE = 5  # of the polynomials over a quadrant that they are taken together in
 
 
 class Groups(NamedTuple):

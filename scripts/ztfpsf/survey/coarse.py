@@ -16,6 +16,7 @@ from scipy.linalg import cho_solve, lapack
 
 from ztfpsf.errors import InputError
 from ztfpsf.survey.assembly import Groups, Space, assemble, make_space
+from ztfpsf.survey.loops import compiled
 from ztfpsf.survey.normal import Normal
 from ztfpsf.survey.weights import map_blocks
 
@@ -30,11 +31,22 @@ class Coarse(NamedTuple):
     null_modes: np.ndarray  # (n, n_components), of length 1
     null_weight: float  # what was added to the null modes' eigenvalue 0
     quadrants: np.ndarray  # (maps, p, p), inverse matrices of the superpixels of each quadrant
+    maps: np.ndarray  # (maps, m, m), the same for the functions that they are taken together in
+    fields: np.ndarray  # (G, K, K), inverse of the sum of the matrices of a group's units
 
     def correct(self, residual: np.ndarray) -> np.ndarray:
-        """Z C^-1 Z^T times a residual, and the inverse of each quadrant's star flat."""
-        space = self.space
-        out = space.prolong(cho_solve((self.factor, True), space.restrict(residual)))
+        """Z C^-1 Z^T times a residual, and the inverse of each quadrant's star flat.
+
+        What the inverses of quadrants and units hold of the coarse unknowns is taken out: counted
+        twice, it would double the iterations.
+        """
+        space, restricted = self.space, self.space.restrict(residual)
+        coarse = cho_solve((self.factor, True), restricted)
+        for first, inverses in ((0, self.maps), (space.n_common, self.fields)):
+            part = slice(first, first + inverses.shape[0] * inverses.shape[1])
+            values = restricted[part].reshape(inverses.shape[:2])
+            coarse[part] -= np.einsum("gij,gj->gi", inverses, values).ravel()
+        out = space.prolong(coarse)
         start = space.layout.n_of_units
         flat = slice(start, start + space.layout.counts["star_flat"])
         values = residual[flat].reshape(self.quadrants.shape[:2])
@@ -73,7 +85,17 @@ def make_coarse(normal: Normal, groups: Groups) -> Coarse:
             "the measurements do not settle the fit: widen no prior beyond what is known, and "
             "see that exposures of a field share stars."
         )
-    return Coarse(space, factor, modes, null_weight, np.linalg.inv(quadrants))
+    maps = np.linalg.inv(space.basis.T @ quadrants @ space.basis)
+    fields = np.linalg.inv(sum_groups(normal, groups))
+    return Coarse(space, factor, modes, null_weight, np.linalg.inv(quadrants), maps, fields)
+
+
+def sum_groups(normal: Normal, groups: Groups) -> np.ndarray:
+    """Sum of the normal matrices of the units of each group, (G, K, K)."""
+    total = np.zeros((groups.n, *normal.diagonal.shape[1:]))
+    is_in = groups.group >= 0
+    np.add.at(total, groups.group[is_in], normal.diagonal[is_in])
+    return total
 
 
 def _assemble(normal: Normal, space: Space) -> tuple[np.ndarray, np.ndarray]:
@@ -88,13 +110,23 @@ def _assemble(normal: Normal, space: Space) -> tuple[np.ndarray, np.ndarray]:
     for (row, column, value), own in map_blocks(
         assemble, problem.blocks, normal.weights, problem.executor, space
     ):
-        of_flat, rest = np.flatnonzero(row < n), np.flatnonzero(row >= n)
-        flat[row[of_flat], column[of_flat]] += value[of_flat]
-        matrix[row[rest] - n + space.n_flat, column[rest]] += value[rest]
+        _add(row, column, value, flat, matrix[space.n_flat :])
         quadrants[own[0] // p, own[0] % p, own[1] % p] += own[2]
     flat = space.basis.T @ flat.reshape(space.n_maps, p, space.size)
     matrix[: space.n_flat] = flat.reshape(space.n_maps * m, space.size)
     return matrix, quadrants
+
+
+@compiled
+def _add(
+    row: np.ndarray, column: np.ndarray, value: np.ndarray, upper: np.ndarray, lower: np.ndarray
+) -> None:
+    """Entries of a matrix are added to its upper rows, and to the rest."""
+    for i in range(len(row)):
+        if row[i] < len(upper):
+            upper[row[i], column[i]] += value[i]
+        else:
+            lower[row[i] - len(upper), column[i]] += value[i]
 
 
 def _add_probed(normal: Normal, space: Space, matrix: np.ndarray) -> None:

@@ -72,10 +72,8 @@ def invert(fit: Fit) -> Covariance:
 def _find_own(coarse: Coarse) -> np.ndarray:
     """Variance of superpixels around the coarse ones: B^-1 - P (P^T B P)^-1 P^T per quadrant."""
     basis = coarse.space.basis
-    matrices = np.linalg.inv(coarse.quadrants)
-    shared = np.linalg.inv(basis.T @ matrices @ basis)
     own = np.diagonal(coarse.quadrants, axis1=1, axis2=2)
-    return np.maximum(own - np.einsum("pi,qij,pj->qp", basis, shared, basis), 0.0).ravel()
+    return np.maximum(own - np.einsum("pi,qij,pj->qp", basis, coarse.maps, basis), 0.0).ravel()
 
 
 def find_unit_covariance(fit: Fit, covariance: Covariance) -> np.ndarray:
@@ -83,12 +81,10 @@ def find_unit_covariance(fit: Fit, covariance: Covariance) -> np.ndarray:
     groups, k = covariance.space.groups, covariance.space.layout.n_coefficients
     is_in = groups.group >= 0
     group = groups.group[is_in]
-    summed = np.zeros((groups.n, k, k))
-    np.add.at(summed, group, fit.normal.diagonal[is_in])
     first = covariance.space.constants[:, None] + np.arange(k)
     of_groups = covariance.coarse[first[:, :, None], first[:, None, :]]
     result = np.full((len(is_in), k, k), np.nan)
-    result[is_in] = fit.inverse[is_in] + (of_groups - np.linalg.inv(summed))[group]
+    result[is_in] = fit.inverse[is_in] + (of_groups - fit.coarse.fields)[group]
     return result
 
 
