@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from surveys import NO_INSTRUMENT, PATCH, Solved, make_problem, solve, solve_cells
-from ztfpsf.survey import assembly
+from ztfpsf.survey import space
 from ztfpsf.survey.design import QUADRANT
 from ztfpsf.survey.errors import find_gradient, find_weak_modes, invert
 from ztfpsf.survey.judgement import Robust
@@ -131,8 +131,8 @@ def test_errors_are_those_of_the_exact_inverse(
     monkeypatch: pytest.MonkeyPatch, max_exact: int, tolerance: float
 ) -> None:
     """With every superpixel in the coarse matrix, and with polynomials of them."""
-    monkeypatch.setattr(assembly, "MAX_EXACT", max_exact)
-    monkeypatch.setattr(assembly, "DEGREE", 2)
+    monkeypatch.setattr(space, "MAX_EXACT", max_exact)
+    monkeypatch.setattr(space, "DEGREE", 2)
     terms = replace(ALL_TERMS, airmass_mag=0.0)
     solved = solve(SMALL, terms)
     n = int(solved.fit.normal.is_fitted.sum())

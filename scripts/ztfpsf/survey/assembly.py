@@ -1,128 +1,48 @@
-"""The normal matrix, the stars eliminated, between few unknowns: groups of units, common terms."""
+"""Few unknowns (ztfpsf.survey.space) and the stars: the normal matrix, the stars eliminated.
+
+A star's measurements in one field and one superpixel share their coarse unknowns; taken together
+they are the few rows of the star.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from ztfpsf.star_flat import N_QUADRANTS
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.loops import compiled
+from ztfpsf.survey.space import Groups, Space
 from ztfpsf.survey.terms import Layout, make_basis
 from ztfpsf.survey.weights import Kept, find_weight
 
-MAX_EXACT = 2000  # superpixels in all; more are taken together
-DEGREE = 5  # of the polynomials over a quadrant that they are taken together in
-
-
-class Groups(NamedTuple):
-    """Units of one field that are connected by stars."""
-
-    group: np.ndarray  # (U,) int, -1: not fitted
-    field: np.ndarray  # (G,)
-    component: np.ndarray  # (G,), -1: connected to the reference catalogue
-
-    @property
-    def n(self) -> int:
-        return len(self.field)
-
-
-class Space(NamedTuple):
-    """The coarse unknowns: star flat, other common terms, the groups' coefficients."""
-
-    groups: Groups
-    layout: Layout
-    basis: np.ndarray  # (p, m), orthonormal: functions of the p superpixels of a quadrant
-
-    @property
-    def n_maps(self) -> int:
-        """Quadrants with a star flat, of all periods."""
-        return self.layout.counts["star_flat"] // len(self.basis)
-
-    @property
-    def n_flat(self) -> int:
-        return self.n_maps * self.basis.shape[1]
-
-    @property
-    def n_common(self) -> int:
-        return self.n_flat + self.layout.n_common - self.layout.counts["star_flat"]
-
-    @property
-    def size(self) -> int:
-        return self.n_common + self.groups.n * self.layout.n_coefficients
-
-    @property
-    def constants(self) -> np.ndarray:
-        """Places of the groups' zero points, (G,)."""
-        return np.arange(self.n_common, self.size, self.layout.n_coefficients)
-
-    @property
-    def projection(self) -> sparse.csr_array:
-        """Z of a vector of groups instead of units, (n_common + G K of the fine ones, n)."""
-        flat = sparse.kron(sparse.eye_array(self.n_maps), self.basis)
-        return sparse.block_diag([flat, sparse.eye_array(self.size - self.n_flat)], format="csr")
-
-    def restrict(self, vector: np.ndarray) -> np.ndarray:
-        """Z^T times a vector of unknowns."""
-        units, _ = self.layout.split(vector)
-        group, n = self.groups.group, self.groups.n
-        is_in = group >= 0
-        sums = [np.bincount(group[is_in], column[is_in], n) for column in units.T]
-        flat, rest = self._cut(vector)
-        return np.concatenate([(flat @ self.basis).ravel(), rest, np.stack(sums, axis=1).ravel()])
-
-    def prolong(self, coarse: np.ndarray) -> np.ndarray:
-        """Z times a coarse vector."""
-        group, k = self.groups.group, self.layout.n_coefficients
-        of_groups = np.append(coarse[self.n_common :], np.zeros(k)).reshape(-1, k)
-        flat = coarse[: self.n_flat].reshape(self.n_maps, self.basis.shape[1]) @ self.basis.T
-        return np.concatenate(
-            [of_groups[group].ravel(), flat.ravel(), coarse[self.n_flat : self.n_common]]
-        )
-
-    def _cut(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Star flat (maps, p) and the other common terms of a vector of unknowns."""
-        common = vector[self.layout.n_of_units :]
-        n = self.layout.counts["star_flat"]
-        return common[:n].reshape(self.n_maps, len(self.basis)), common[n:]
-
-
-def make_space(layout: Layout, groups: Groups) -> Space:
-    """All superpixels where these are few, else smooth functions of them."""
-    side = layout.terms.superpixels
-    if layout.counts["star_flat"] <= MAX_EXACT:
-        return Space(groups, layout, np.eye(side**2))
-    x = (2.0 * np.arange(side) + 1.0) / side - 1.0
-    powers = [
-        x[None, :] ** i * x[:, None] ** j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)
-    ]
-    basis, _ = np.linalg.qr(np.stack([power.ravel() for power in powers], axis=1))
-    return Space(groups, layout, basis)
-
 
 class Rows(NamedTuple):
-    """Measurements of a star in one group and one superpixel, taken together; all (m,)."""
+    """Measurements of a star in one group and one superpixel, taken together: m rows of S stars."""
 
-    star: np.ndarray
-    group: np.ndarray
-    superpixel: np.ndarray
-    quadrant: np.ndarray
-    weight: np.ndarray
-    u: np.ndarray  # weighted mean place, 0 without a polynomial
-    v: np.ndarray
+    start: np.ndarray  # (S + 1,) first row of each star, and m
+    group: np.ndarray  # (m,)
+    superpixel: np.ndarray  # (m,)
+    quadrant: np.ndarray  # (m,)
+    weight: np.ndarray  # (m,)
+    unit: np.ndarray  # (m, K), mean of 1 and make_basis
+    colour: np.ndarray  # (m,)
 
 
-def compress(block: Block, layout: Layout, weight: np.ndarray, groups: Groups) -> Rows:
-    """Rows of a block, star by star."""
+def take_together(
+    block: Block, kept: Kept, scatter_mag: np.ndarray, layout: Layout, groups: Groups
+) -> Rows:
+    """Rows of a block."""
     n = len(block.unit)
+    weight = find_weight(block, kept, scatter_mag)
     group = groups.group[block.units][block.unit]
-    has_flat = layout.counts["star_flat"] > 0
-    superpixel = block.superpixel if has_flat else np.zeros(n, block.superpixel.dtype)
+    superpixel = block.superpixel if layout.counts["star_flat"] else np.zeros(n, np.uint16)
     u, v = (x if len(x) else np.zeros(n, np.float32) for x in (block.u, block.v))
-    star, first, *sums = _take_together(
+    start, first, total, u, v = _take_together(
         block.star_start, group, superpixel, block.quadrant, weight, u, v
     )
-    return Rows(star, group[first], superpixel[first], block.quadrant[first], *sums)
+    unit = np.stack([np.ones(len(first)), *make_basis(u, v, layout.terms.degree)], axis=1)
+    colour = np.repeat(block.colour, np.diff(start))
+    return Rows(start, group[first], superpixel[first], block.quadrant[first], total, unit, colour)
 
 
 @compiled
@@ -135,14 +55,13 @@ def _take_together(
     u: np.ndarray,
     v: np.ndarray,
 ) -> Any:
-    """Star, first measurement, weight and mean place of each row."""
+    """First row of each star; first measurement, weight and mean place of each row."""
     n, n_rows = len(group), 0
-    stars, first = np.empty(n, np.int64), np.empty(n, np.int64)
+    start, first = np.zeros(len(star_start), np.int64), np.empty(n, np.int64)
     total, mean_u, mean_v = np.zeros(n), np.zeros(n), np.zeros(n)
     for star in range(len(star_start) - 1):
-        begin = n_rows
         for i in range(star_start[star], star_start[star + 1]):
-            row = begin
+            row = start[star]
             while row < n_rows:
                 j = first[row]
                 same = group[i] == group[j] and quadrant[i] == quadrant[j]
@@ -150,72 +69,143 @@ def _take_together(
                     break
                 row += 1
             if row == n_rows:
-                stars[row], first[row] = star, i
+                first[row] = i
                 n_rows += 1
             total[row] += weight[i]
             mean_u[row] += weight[i] * u[i]
             mean_v[row] += weight[i] * v[i]
+        start[star + 1] = n_rows
     for row in range(n_rows):
         if total[row] > 0:
             mean_u[row] /= total[row]
             mean_v[row] /= total[row]
     used = slice(0, n_rows)
-    return stars[used], first[used], total[used], mean_u[used], mean_v[used]
+    return start, first[used], total[used], mean_u[used], mean_v[used]
 
 
-def make_design(block: Block, space: Space, rows: Rows) -> sparse.csr_array:
-    """Unknowns of the rows, (m, n) with superpixels one by one; without airmass and linearity."""
-    layout, number, entries = space.layout, np.arange(len(rows.star)), []
-    n_flat = layout.counts["star_flat"]
-    is_in = rows.group >= 0
-    k = layout.n_coefficients
-    basis = [np.ones(len(number)), *make_basis(rows.u, rows.v, layout.terms.degree)]
-    for index, values in enumerate(basis):
-        column = layout.n_common + rows.group * k + index
-        entries.append((number[is_in], column[is_in], values[is_in]))
-    if n_flat:
-        image = np.flatnonzero(rows.quadrant < N_QUADRANTS)
-        entries.append((image, rows.superpixel[image].astype(int), np.ones(len(image))))
-    if layout.counts["colour"]:
-        entries.append((number, n_flat + rows.quadrant.astype(int), block.colour[rows.star]))
-    row, column, value = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    shape = len(number), layout.n_common + space.groups.n * k
-    return sparse.csr_array((value, (row, column)), shape)
+class Ends(NamedTuple):
+    """Where the terms stand in the coarse unknowns, -1 for one that is not fitted; arrays: once."""
+
+    basis: np.ndarray  # (p, m) of the superpixels, empty without a star flat
+    colour: int
+    units: int
 
 
-def share(block: Block, rows: Rows) -> sparse.csr_array:
-    """Share of each row in the weight of its star, (S, m)."""
-    total = np.bincount(rows.star, rows.weight, block.n_stars)
-    values = rows.weight / np.where(total > 0, total, 1.0)[rows.star]
-    start = np.searchsorted(rows.star, np.arange(block.n_stars + 1))
-    return sparse.csr_array((values, np.arange(len(values)), start), (block.n_stars, len(values)))
+def find_ends(space: Space) -> Ends:
+    """Places of the terms of a row."""
+    counts = space.layout.counts
+    basis = space.basis if counts["star_flat"] else np.zeros((1, 0))
+    return Ends(basis, space.n_flat if counts["colour"] else -1, space.n_common)
 
 
-Entries = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, values
+@compiled
+def add_rows(rows: Rows, ends: Ends, flat: np.ndarray, matrix: np.ndarray) -> None:
+    """Adds Z^T N Z of rows to `matrix` (n, n), without airmass and linearity.
+
+    The rows of the star flat go to `flat` (superpixels, n), each superpixel by itself.
+    """
+    for star in range(len(rows.start) - 1):
+        first, end = rows.start[star], rows.start[star + 1]
+        total = rows.weight[first:end].sum()
+        for i in range(first, end if total > 0 else first):
+            for j in range(first, end):
+                value = rows.weight[i] * ((i == j) - rows.weight[j] / total)
+                if len(flat) and rows.quadrant[i] < N_QUADRANTS:
+                    _add_row(flat[rows.superpixel[i]], value, rows, ends, j)
+                if ends.colour >= 0:
+                    row = matrix[ends.colour + rows.quadrant[i]]
+                    _add_row(row, value * rows.colour[i], rows, ends, j)
+                for k in range(rows.unit.shape[1] if rows.group[i] >= 0 else 0):
+                    row = matrix[ends.units + rows.group[i] * rows.unit.shape[1] + k]
+                    _add_row(row, value * rows.unit[i, k], rows, ends, j)
 
 
-def assemble(
-    block: Block, kept: Kept, scatter_mag: np.ndarray, space: Space
-) -> tuple[Entries, Entries]:
-    """N Z of a block, and its normal matrix of superpixels that share a quadrant."""
-    weight = find_weight(block, kept, scatter_mag)
-    rows = compress(block, space.layout, weight, space.groups)
-    design, shares = make_design(block, space, rows), share(block, rows)
-    mean = shares @ design
-    star_weight = np.bincount(rows.star, rows.weight, block.n_stars)
-    projection = space.projection
-    product = _weigh(design, rows.weight, design @ projection)
-    product = (product - _weigh(mean, star_weight, mean @ projection)).tocoo()
-    coarse = product.row, product.col, product.data
-    n = space.layout.counts["star_flat"]
-    if not n:
-        return coarse, (np.zeros(0, int), np.zeros(0, int), np.zeros(0))
-    flat, mean = design[:, :n], mean[:, :n]
-    own = (_weigh(flat, rows.weight, flat) - _weigh(mean, star_weight, mean)).tocoo()
-    same = own.row // len(space.basis) == own.col // len(space.basis)
-    return coarse, (own.row[same], own.col[same], own.data[same])
+@compiled
+def add_superpixels(rows: Rows, quadrants: np.ndarray) -> None:
+    """Adds the normal matrix of the superpixels of each quadrant to `quadrants` (maps, p, p)."""
+    p = quadrants.shape[1]
+    for star in range(len(rows.start) - 1):
+        first, end = rows.start[star], rows.start[star + 1]
+        total = rows.weight[first:end].sum()
+        for i in range(first, end if total > 0 else first):
+            for j in range(first, end):
+                image = max(rows.quadrant[i], rows.quadrant[j]) < N_QUADRANTS
+                number = rows.superpixel[i] // p
+                if image and number == rows.superpixel[j] // p:
+                    value = rows.weight[i] * ((i == j) - rows.weight[j] / total)
+                    quadrants[number, rows.superpixel[i] % p, rows.superpixel[j] % p] += value
 
 
-def _weigh(left: sparse.csr_array, weight: np.ndarray, right: sparse.csr_array) -> sparse.csr_array:
-    """Left^T W right."""
-    return left.T @ (sparse.diags_array(weight) @ right)
+@compiled
+def _add_row(target: np.ndarray, factor: float, rows: Rows, ends: Ends, j: int) -> None:
+    """Adds the coarse design of row j times a factor to `target` (n,)."""
+    p, m = ends.basis.shape
+    if m and rows.quadrant[j] < N_QUADRANTS:
+        first = rows.superpixel[j] // p * m
+        for k in range(m):
+            target[first + k] += factor * ends.basis[rows.superpixel[j] % p, k]
+    if ends.colour >= 0:
+        target[ends.colour + rows.quadrant[j]] += factor * rows.colour[j]
+    if rows.group[j] >= 0:
+        for k in range(rows.unit.shape[1]):
+            target[ends.units + rows.group[j] * rows.unit.shape[1] + k] += factor * rows.unit[j, k]
+
+
+@compiled
+def _dot_row(source: np.ndarray, rows: Rows, ends: Ends, j: int) -> float:
+    """Coarse design of row j times `source` (n,)."""
+    p, m = ends.basis.shape
+    out = 0.0
+    if m and rows.quadrant[j] < N_QUADRANTS:
+        first = rows.superpixel[j] // p * m
+        for k in range(m):
+            out += source[first + k] * ends.basis[rows.superpixel[j] % p, k]
+    if ends.colour >= 0:
+        out += source[ends.colour + rows.quadrant[j]] * rows.colour[j]
+    if rows.group[j] >= 0:
+        for k in range(rows.unit.shape[1]):
+            out += source[ends.units + rows.group[j] * rows.unit.shape[1] + k] * rows.unit[j, k]
+    return out
+
+
+@compiled
+def _dot_rows(rows: Rows, ends: Ends, matrix: np.ndarray, i: int, j: int) -> float:
+    """Coarse designs of rows i and j on either side of `matrix` (n, n)."""
+    p, m = ends.basis.shape
+    out = 0.0
+    if m and rows.quadrant[i] < N_QUADRANTS:
+        first = rows.superpixel[i] // p * m
+        for k in range(m):
+            part = _dot_row(matrix[first + k], rows, ends, j)
+            out += ends.basis[rows.superpixel[i] % p, k] * part
+    if ends.colour >= 0:
+        row = matrix[ends.colour + rows.quadrant[i]]
+        out += rows.colour[i] * _dot_row(row, rows, ends, j)
+    if rows.group[i] >= 0:
+        for k in range(rows.unit.shape[1]):
+            row = matrix[ends.units + rows.group[i] * rows.unit.shape[1] + k]
+            out += rows.unit[i, k] * _dot_row(row, rows, ends, j)
+    return out
+
+
+@compiled
+def find_variance(
+    rows: Rows, ends: Ends, matrix: np.ndarray, superpixels: np.ndarray
+) -> np.ndarray:
+    """Variance of the stars' mean terms, (S,): of the coarse ones, and of superpixels around them.
+
+    `matrix`: covariance (n, n) of the coarse unknowns; `superpixels`: variances, or empty.
+    """
+    result = np.zeros(len(rows.start) - 1)
+    for star in range(len(result)):
+        first, end = rows.start[star], rows.start[star + 1]
+        total = rows.weight[first:end].sum()
+        for i in range(first, end if total > 0 else first):
+            share = rows.weight[i] / total
+            for j in range(first, i):
+                other = 2.0 * share * rows.weight[j] / total
+                result[star] += other * _dot_rows(rows, ends, matrix, i, j)
+            result[star] += share**2 * _dot_rows(rows, ends, matrix, i, i)
+            if len(superpixels) and rows.quadrant[i] < N_QUADRANTS:
+                result[star] += share**2 * superpixels[rows.superpixel[i]]
+    return result

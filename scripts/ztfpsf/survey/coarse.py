@@ -15,9 +15,9 @@ import numpy as np
 from scipy.linalg import cho_solve, lapack
 
 from ztfpsf.errors import InputError
-from ztfpsf.survey.assembly import Groups, Space, assemble, make_space
-from ztfpsf.survey.loops import compiled
+from ztfpsf.survey.assembly import add_rows, add_superpixels, find_ends, take_together
 from ztfpsf.survey.normal import Normal
+from ztfpsf.survey.space import Groups, Space, make_space
 from ztfpsf.survey.weights import map_blocks
 
 MAX_SIZE = 20000  # 3.2 GB
@@ -101,32 +101,27 @@ def sum_groups(normal: Normal, groups: Groups) -> np.ndarray:
 def _assemble(normal: Normal, space: Space) -> tuple[np.ndarray, np.ndarray]:
     """Z^T N Z without priors, and the matrix of each quadrant's star flat with them."""
     problem, (p, m) = normal.problem, space.basis.shape
-    n = space.layout.counts["star_flat"]
-    matrix = np.zeros((space.size, space.size), order="F")
-    flat = np.zeros((n, space.size))  # rows of superpixels, not yet taken together
+    matrix = np.zeros((space.size, space.size))
+    flat = np.zeros((space.n_maps * p, space.size))  # rows not yet taken together
     quadrants = np.zeros((space.n_maps, p, p))
     if space.n_maps:
         quadrants += space.layout.prior_weights()[0] * np.eye(p)
-    for (row, column, value), own in map_blocks(
-        assemble, problem.blocks, normal.weights, problem.executor, space
+    ends = find_ends(space)
+    for rows in map_blocks(
+        take_together,
+        problem.blocks,
+        normal.weights,
+        problem.executor,
+        space.layout,
+        space.groups,
     ):
-        _add(row, column, value, flat, matrix[space.n_flat :])
-        quadrants[own[0] // p, own[0] % p, own[1] % p] += own[2]
+        add_rows(rows, ends, flat, matrix)
+        if space.n_maps:
+            add_superpixels(rows, quadrants)
     flat = space.basis.T @ flat.reshape(space.n_maps, p, space.size)
     matrix[: space.n_flat] = flat.reshape(space.n_maps * m, space.size)
-    return matrix, quadrants
-
-
-@compiled
-def _add(
-    row: np.ndarray, column: np.ndarray, value: np.ndarray, upper: np.ndarray, lower: np.ndarray
-) -> None:
-    """Entries of a matrix are added to its upper rows, and to the rest."""
-    for i in range(len(row)):
-        if row[i] < len(upper):
-            upper[row[i], column[i]] += value[i]
-        else:
-            lower[row[i] - len(upper), column[i]] += value[i]
+    # It is symmetric; LAPACK wants its columns together.
+    return matrix.T, quadrants
 
 
 def _add_probed(normal: Normal, space: Space, matrix: np.ndarray) -> None:

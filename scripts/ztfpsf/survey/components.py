@@ -4,9 +4,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from ztfpsf.survey.assembly import Groups
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.normal import Normal
+from ztfpsf.survey.space import Groups
 from ztfpsf.survey.weights import Kept, map_blocks, unpack
 
 

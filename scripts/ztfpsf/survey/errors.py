@@ -13,13 +13,12 @@ import numpy as np
 from scipy.linalg import eigh, lapack
 
 from ztfpsf.errors import InputError
-from ztfpsf.star_flat import N_QUADRANTS
-from ztfpsf.survey.assembly import Space, compress, make_design, share
+from ztfpsf.survey.assembly import find_ends, find_variance, take_together
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.coarse import Coarse
 from ztfpsf.survey.gauge import settle_covariance
-from ztfpsf.survey.loops import compiled
 from ztfpsf.survey.rounds import Fit
+from ztfpsf.survey.space import Space
 from ztfpsf.survey.weights import Kept, find_weight
 
 N_MODES = 6
@@ -95,36 +94,13 @@ def find_star_variance(
 
     `own`: variance of each unit's zero point from its own stars, (U,).
     """
-    space = covariance.space
-    weight = find_weight(block, kept, scatter_mag)
-    rows = compress(block, space.layout, weight, space.groups)
-    shares = share(block, rows)
+    space, weight = covariance.space, find_weight(block, kept, scatter_mag)
+    rows = take_together(block, kept, scatter_mag, space.layout, space.groups)
     star_weight = block.sum_stars(weight)
     used = np.where(star_weight > 0, star_weight, np.nan)
     variance = block.sum_stars(weight.astype(float) ** 2 * own[block.units][block.unit]) / used**2
-    mean = shares @ make_design(block, space, rows) @ space.projection
-    variance += _quadratic_form(mean.indptr, mean.indices, mean.data, covariance.coarse)
-    if space.n_maps:
-        of_rows = np.where(
-            rows.quadrant < N_QUADRANTS, covariance.superpixels[rows.superpixel], 0.0
-        )
-        variance += shares.power(2) @ of_rows
-    return 1.0 / used + variance
-
-
-@compiled
-def _quadratic_form(
-    start: np.ndarray, column: np.ndarray, value: np.ndarray, matrix: np.ndarray
-) -> np.ndarray:
-    """b M b of each sparse row b, M symmetric."""
-    result = np.zeros(len(start) - 1)
-    for row in range(len(result)):
-        for i in range(start[row], start[row + 1]):
-            half = 0.5 * value[i] * matrix[column[i], column[i]]
-            for j in range(start[row], i):
-                half += value[j] * matrix[column[i], column[j]]
-            result[row] += 2.0 * value[i] * half
-    return result
+    of_terms = find_variance(rows, find_ends(space), covariance.coarse, covariance.superpixels)
+    return 1.0 / used + variance + of_terms
 
 
 class Gradient(NamedTuple):

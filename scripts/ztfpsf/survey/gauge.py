@@ -8,7 +8,7 @@
 import numpy as np
 
 from ztfpsf.star_flat import N_QUADRANTS
-from ztfpsf.survey.assembly import Groups, Space
+from ztfpsf.survey.space import Groups, Space
 from ztfpsf.survey.terms import Layout
 
 

@@ -2,7 +2,8 @@
 
 A block's measurements stand star by star: each loop takes one star after the other, and what it
 needs stays in the processor's cache. Numba compiles them once and keeps the result. Loops let go
-of Python's lock, so that threads run them side by side.
+of Python's lock, so that threads run them side by side. They call loops of their own file only:
+what Numba keeps of a file is not made anew when another one changes.
 """
 
 from typing import Any, NamedTuple

@@ -11,11 +11,11 @@ import numpy as np
 
 from ztfpsf.errors import InputError
 from ztfpsf.focal_plane import SHAPE
-from ztfpsf.survey.assembly import Groups
 from ztfpsf.survey.block import Block
 from ztfpsf.survey.judgement import Robust, find_residuals
 from ztfpsf.survey.normal import Problem
 from ztfpsf.survey.rounds import Fit, fit_survey
+from ztfpsf.survey.space import Groups
 from ztfpsf.survey.terms import Layout, Terms, make_basis
 from ztfpsf.survey.weights import unpack
 
