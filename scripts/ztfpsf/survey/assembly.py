@@ -84,9 +84,10 @@ def _take_together(
 
 
 class Ends(NamedTuple):
-    """Where the terms stand in the coarse unknowns, -1 for one that is not fitted; arrays: once."""
+    """Where the terms stand in the coarse unknowns; -1: not fitted."""
 
     basis: np.ndarray  # (p, m) of the superpixels, empty without a star flat
+    common: int  # after the star flat
     colour: int
     units: int
 
@@ -95,7 +96,58 @@ def find_ends(space: Space) -> Ends:
     """Places of the terms of a row."""
     counts = space.layout.counts
     basis = space.basis if counts["star_flat"] else np.zeros((1, 0))
-    return Ends(basis, space.n_flat if counts["colour"] else -1, space.n_common)
+    return Ends(basis, space.n_flat, space.n_flat if counts["colour"] else -1, space.n_common)
+
+
+class Star(NamedTuple):
+    """Weighted mean of the designs of a star's rows, for one star after the other."""
+
+    mean: np.ndarray  # (n,), 0 but in the runs
+    run: np.ndarray  # (N, 2) first coarse unknown of each run, and its length
+
+
+@compiled
+def _start(rows: Rows, n: int) -> Star:
+    longest = 0
+    for star in range(len(rows.start) - 1):
+        longest = max(longest, rows.start[star + 1] - rows.start[star])
+    return Star(np.zeros(n), np.zeros((3 * longest, 2), np.int64))
+
+
+@compiled
+def _open(star: Star, rows: Rows, ends: Ends, first: int, end: int, total: float) -> int:
+    """Fills in the mean of rows first .. end; number of runs."""
+    n_runs, (p, m), k = 0, ends.basis.shape, rows.unit.shape[1]
+    for i in range(first, end):
+        _add_row(star.mean, rows.weight[i] / total, rows, ends, i)
+        is_image = rows.quadrant[i] < N_QUADRANTS
+        for run in (
+            (rows.superpixel[i] // p * m, m if is_image else 0),
+            (ends.colour + rows.quadrant[i], 1 if ends.colour >= 0 else 0),
+            (ends.units + rows.group[i] * k, k if rows.group[i] >= 0 else 0),
+        ):
+            known = run[1] == 0
+            for number in range(n_runs):
+                known |= star.run[number, 0] == run[0]
+            if not known:
+                star.run[n_runs, 0], star.run[n_runs, 1] = run
+                n_runs += 1
+    return n_runs
+
+
+@compiled
+def _close(star: Star, n_runs: int) -> None:
+    for number in range(n_runs):
+        first, length = star.run[number]
+        star.mean[first : first + length] = 0.0
+
+
+@compiled
+def _add_mean(target: np.ndarray, factor: float, star: Star, n_runs: int) -> None:
+    for number in range(n_runs):
+        first, length = star.run[number]
+        for column in range(first, first + length):
+            target[column] += factor * star.mean[column]
 
 
 @compiled
@@ -104,20 +156,29 @@ def add_rows(rows: Rows, ends: Ends, flat: np.ndarray, matrix: np.ndarray) -> No
 
     The rows of the star flat go to `flat` (superpixels, n), each superpixel by itself.
     """
+    mine, k = _start(rows, len(matrix)), rows.unit.shape[1]
     for star in range(len(rows.start) - 1):
         first, end = rows.start[star], rows.start[star + 1]
         total = rows.weight[first:end].sum()
-        for i in range(first, end if total > 0 else first):
-            for j in range(first, end):
-                value = rows.weight[i] * ((i == j) - rows.weight[j] / total)
-                if len(flat) and rows.quadrant[i] < N_QUADRANTS:
-                    _add_row(flat[rows.superpixel[i]], value, rows, ends, j)
-                if ends.colour >= 0:
-                    row = matrix[ends.colour + rows.quadrant[i]]
-                    _add_row(row, value * rows.colour[i], rows, ends, j)
-                for k in range(rows.unit.shape[1] if rows.group[i] >= 0 else 0):
-                    row = matrix[ends.units + rows.group[i] * rows.unit.shape[1] + k]
-                    _add_row(row, value * rows.unit[i, k], rows, ends, j)
+        if total <= 0:
+            continue
+        n_runs = _open(mine, rows, ends, first, end, total)
+        for i in range(first, end):
+            if len(flat) and rows.quadrant[i] < N_QUADRANTS:
+                row = flat[rows.superpixel[i]]
+                _add_row(row, rows.weight[i], rows, ends, i)
+                _add_mean(row, -rows.weight[i], mine, n_runs)
+            if ends.colour >= 0:
+                row = matrix[ends.colour + rows.quadrant[i]]
+                _add_row(row, rows.weight[i] * rows.colour[i], rows, ends, i)
+            for number in range(k if rows.group[i] >= 0 else 0):
+                row = matrix[ends.units + rows.group[i] * k + number]
+                _add_row(row, rows.weight[i] * rows.unit[i, number], rows, ends, i)
+        for number in range(n_runs):
+            for column in range(mine.run[number, 0], mine.run[number].sum()):
+                if column >= ends.common:
+                    _add_mean(matrix[column], -total * mine.mean[column], mine, n_runs)
+        _close(mine, n_runs)
 
 
 @compiled
@@ -141,51 +202,14 @@ def _add_row(target: np.ndarray, factor: float, rows: Rows, ends: Ends, j: int) 
     """Adds the coarse design of row j times a factor to `target` (n,)."""
     p, m = ends.basis.shape
     if m and rows.quadrant[j] < N_QUADRANTS:
-        first = rows.superpixel[j] // p * m
+        first, basis = rows.superpixel[j] // p * m, ends.basis[rows.superpixel[j] % p]
         for k in range(m):
-            target[first + k] += factor * ends.basis[rows.superpixel[j] % p, k]
+            target[first + k] += factor * basis[k]
     if ends.colour >= 0:
         target[ends.colour + rows.quadrant[j]] += factor * rows.colour[j]
     if rows.group[j] >= 0:
         for k in range(rows.unit.shape[1]):
             target[ends.units + rows.group[j] * rows.unit.shape[1] + k] += factor * rows.unit[j, k]
-
-
-@compiled
-def _dot_row(source: np.ndarray, rows: Rows, ends: Ends, j: int) -> float:
-    """Coarse design of row j times `source` (n,)."""
-    p, m = ends.basis.shape
-    out = 0.0
-    if m and rows.quadrant[j] < N_QUADRANTS:
-        first = rows.superpixel[j] // p * m
-        for k in range(m):
-            out += source[first + k] * ends.basis[rows.superpixel[j] % p, k]
-    if ends.colour >= 0:
-        out += source[ends.colour + rows.quadrant[j]] * rows.colour[j]
-    if rows.group[j] >= 0:
-        for k in range(rows.unit.shape[1]):
-            out += source[ends.units + rows.group[j] * rows.unit.shape[1] + k] * rows.unit[j, k]
-    return out
-
-
-@compiled
-def _dot_rows(rows: Rows, ends: Ends, matrix: np.ndarray, i: int, j: int) -> float:
-    """Coarse designs of rows i and j on either side of `matrix` (n, n)."""
-    p, m = ends.basis.shape
-    out = 0.0
-    if m and rows.quadrant[i] < N_QUADRANTS:
-        first = rows.superpixel[i] // p * m
-        for k in range(m):
-            part = _dot_row(matrix[first + k], rows, ends, j)
-            out += ends.basis[rows.superpixel[i] % p, k] * part
-    if ends.colour >= 0:
-        row = matrix[ends.colour + rows.quadrant[i]]
-        out += rows.colour[i] * _dot_row(row, rows, ends, j)
-    if rows.group[i] >= 0:
-        for k in range(rows.unit.shape[1]):
-            row = matrix[ends.units + rows.group[i] * rows.unit.shape[1] + k]
-            out += rows.unit[i, k] * _dot_row(row, rows, ends, j)
-    return out
 
 
 @compiled
@@ -196,16 +220,22 @@ def find_variance(
 
     `matrix`: covariance (n, n) of the coarse unknowns; `superpixels`: variances, or empty.
     """
-    result = np.zeros(len(rows.start) - 1)
+    mine, result = _start(rows, len(matrix)), np.zeros(len(rows.start) - 1)
     for star in range(len(result)):
         first, end = rows.start[star], rows.start[star + 1]
         total = rows.weight[first:end].sum()
-        for i in range(first, end if total > 0 else first):
-            share = rows.weight[i] / total
-            for j in range(first, i):
-                other = 2.0 * share * rows.weight[j] / total
-                result[star] += other * _dot_rows(rows, ends, matrix, i, j)
-            result[star] += share**2 * _dot_rows(rows, ends, matrix, i, i)
-            if len(superpixels) and rows.quadrant[i] < N_QUADRANTS:
-                result[star] += share**2 * superpixels[rows.superpixel[i]]
+        if total <= 0:
+            continue
+        n_runs = _open(mine, rows, ends, first, end, total)
+        for left in range(n_runs):
+            for i in range(mine.run[left, 0], mine.run[left].sum()):
+                part = 0.0
+                for right in range(n_runs):
+                    for j in range(mine.run[right, 0], mine.run[right].sum()):
+                        part += matrix[i, j] * mine.mean[j]
+                result[star] += mine.mean[i] * part
+        _close(mine, n_runs)
+        for i in range(first, end if len(superpixels) else first):
+            if rows.quadrant[i] < N_QUADRANTS:
+                result[star] += (rows.weight[i] / total) ** 2 * superpixels[rows.superpixel[i]]
     return result
