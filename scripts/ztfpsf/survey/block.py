@@ -21,7 +21,7 @@ class Block(NamedTuple):
     star_id: np.ndarray  # (S,) int64
     star_start: np.ndarray  # (S + 1,) int64, first measurement of each star, and n
     units: np.ndarray  # (U_b,) int64, the units, ascending
-    unit: np.ndarray  # (n,) int32, index into `units`
+    unit: np.ndarray  # (n,) uint16, int32 where these are many, index into `units`
     mag: np.ndarray  # (n,) float32, instrumental
     variance_mag2: np.ndarray  # (n,) float32, > 0
     u: np.ndarray  # (n,) float32, place on the unit, -1 .. 1

@@ -100,8 +100,10 @@ def make_block(measurements: pd.DataFrame, stars: pd.DataFrame, units: Units) ->
         units.mean_colour_mag
     )
     touched, local = np.unique(unit, return_inverse=True)
+    # Bytes of each measurement are what limits a survey that stays in memory.
+    index = np.uint16 if len(touched) <= np.iinfo(np.uint16).max else np.int32
     return Block(
-        names, np.append(start, len(star_id)), touched.astype(np.int64), local.astype(np.int32),
+        names, np.append(start, len(star_id)), touched.astype(np.int64), local.astype(index),
         mag, variance, u, v, superpixel, rcid.astype(np.uint8), np.nan_to_num(colour), airmass,
     )  # fmt: skip
 

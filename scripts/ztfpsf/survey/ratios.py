@@ -127,7 +127,7 @@ def _make_block(measured: Measurements, shape: tuple[int, int]) -> Block:
     units, unit = np.unique(exposure, return_inverse=True)
     no, single = np.zeros(0, np.float32), np.float32
     return Block(
-        names, np.append(start, len(star)), units, unit.astype(np.int32), mag.astype(single),
+        names, np.append(start, len(star)), units, unit.astype(np.uint16), mag.astype(single),
         np.square(error).astype(single), u.astype(single), v.astype(single),
         np.zeros(0, np.uint16), np.zeros(len(star), np.uint8), np.zeros(len(names), single), no,
     )  # fmt: skip

@@ -63,15 +63,16 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
             known = None
         clear(normal, unknowns)
         tolerance = robust.tolerance_mag * (1.0 if number == robust.rounds else EARLY)
-        solved, coarse = _solve_round(normal, inverse, known, unknowns, tolerance, robust)
-        known, unknowns = coarse, solved.unknowns
-        settle(layout, coarse.space.groups, problem.period, unknowns)
+        solved, known = _solve_round(normal, inverse, known, unknowns, tolerance, robust)
+        unknowns = solved.unknowns
+        settle(layout, known.space.groups, problem.period, unknowns)
         iterations.append(solved.iterations)
         logger.info("round %d: %d iterations", number, solved.iterations)
+        fit = Fit(unknowns, normal, known, inverse, polynomial, bad, iterations, solved.change_mag)
         if number < robust.rounds:
             polynomial = find_polynomial_width(normal, inverse, unknowns)
             weights, bad = judge(problem, weights, unknowns, bad, robust)
-    fit = Fit(unknowns, normal, coarse, inverse, polynomial, bad, iterations, solved.change_mag)
+            del fit  # and with it a coarse matrix that the last round makes anew
     return fit._replace(unknowns=place_bad_units(fit))
 
 
