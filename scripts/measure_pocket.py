@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from ztfpsf.calibration.orientation import read_direction
 from ztfpsf.errors import InputError
@@ -11,6 +12,7 @@ from ztfpsf.io import make_provenance, write_table
 from ztfpsf.jobs import for_each_image, job
 from ztfpsf.names import QuadrantName, parse_quadrant
 from ztfpsf.pocket.edge import Edge, measure_edge
+from ztfpsf.pocket.flat import NO_FLAT, draw_flat, measure_flat
 from ztfpsf.pocket.table import make_row, no_law, read_laws
 from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws
 from ztfpsf.psf.device import configure
@@ -23,16 +25,23 @@ logger = logging.getLogger("ztfpsf")
 
 def find_edge(
     science: ScienceImage, name: QuadrantName, quadrant_shape: tuple[int, ...]
-) -> tuple[Edge | None, str]:
-    """The columns of an image that are read first, and why there are none."""
+) -> tuple[np.ndarray, Edge | None, str]:
+    """The flat of an image, the columns that are read first, and why there are none."""
     ny, nx = science.data.shape
     if (ny, nx) != quadrant_shape:
-        return None, (
-            f"{name}: {nx} x {ny} px are no whole quadrant, so the columns that are read first "
-            "are not seen: give its law from elsewhere (config key measure_pocket.law)"
+        return (
+            NO_FLAT,
+            None,
+            (
+                f"{name}: {nx} x {ny} px are no whole quadrant, so the columns that are read first "
+                "are not seen: give its law from elsewhere (config key measure_pocket.law)"
+            ),
         )
-    edge = measure_edge(science, read_direction(name.qid))
-    return edge, f"{name}: the columns that are read first are masked or saturated"
+    direction, flat = read_direction(name.qid), measure_flat(science)
+    edge = measure_edge(science, direction)
+    if edge is not None:
+        edge = edge.scaled(float(draw_flat(flat, 0 if direction > 0 else nx - 1, ny / 2, nx, ny)))
+    return flat, edge, f"{name}: the columns that are read first are masked or saturated"
 
 
 def measure_pocket(
@@ -65,10 +74,10 @@ def measure_pocket(
         if status[image] != "ok":
             raise InputError(status[image])
         science = read_science_image(*paths[image], bad_mask_bits, saturation_fraction)
-        edge, reason = find_edge(science, parse_quadrant(image), tuple(quadrant_shape))
+        flat, edge, reason = find_edge(science, parse_quadrant(image), tuple(quadrant_shape))
         is_inverted = science.header.get("POCKET") is True
         stamps = take_image(file.read(image))
-        return Readable(stamps, edge, reason, float(rms_adu[image]), is_inverted)
+        return Readable(stamps, flat, edge, reason, float(rms_adu[image]), is_inverted)
 
     # An image without a law is no failure.
     wanted = [] if chosen.law is None else images

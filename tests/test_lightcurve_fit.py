@@ -9,6 +9,7 @@ from light_curve_scenes import CONSTANT_ADU2, Truth, add_noise, make_blob, make_
 from ztfpsf.errors import InputError
 from ztfpsf.lightcurve.fit import fit_scenes
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
+from ztfpsf.pocket.flat import NO_FLAT
 from ztfpsf.pocket.law import N_DROPS, Pocket, deferred
 
 TARGET = SceneSettings(host_radius_px=5.0, pixel_radius_px=5.0)
@@ -206,9 +207,10 @@ def test_psfs_of_different_models_are_refused(noisy: Scene) -> None:
 
 def test_charge_that_the_pocket_defers_comes_back(truth: Truth) -> None:
     """Of a target and its host, in quadrants that are read from the left and from the right."""
-    pockets = [Pocket(np.full(N_DROPS, 0.02), np.array(side)) for side in (1.0, -1.0)] * 12
+    pockets = [Pocket(np.full(N_DROPS, 0.02), NO_FLAT, np.array(side)) for side in (1.0, -1.0)] * 12
     light = truth.scene.data
-    pixels = [row + np.asarray(deferred(p, row)) for p, row in zip(pockets, light, strict=True)]
+    local = [pocket.at(0.5, 0.5, 1, 1) for pocket in pockets]
+    pixels = [row + np.asarray(deferred(p, row)) for p, row in zip(local, light, strict=True)]
     psfs = [
         psf._replace(pocket=pocket)
         for psf, pocket in zip(truth.scene.psfs, pockets, strict=True)

@@ -157,9 +157,12 @@ def clean(field: pd.DataFrame):
 def test_the_pocket_is_part_of_the_scene(field: pd.DataFrame) -> None:
     """Rows that are read through a law, the last column first."""
     light = make_image(field["x"], field["y"], field["flux"])
-    pocket = Pocket(DROPS, np.array(-1.0))
-    held = keep(DROPS, fill(DROPS, np.array(SKY_ADU)))
-    observed = forward(DROPS, light[:, ::-1], held)[:, ::-1]
+    pocket = Pocket(DROPS, np.array([1.0, 0.1, -0.05, 0.0, 0.0, 0.0]), np.array(-1.0))
+    y_px, x_px = np.indices(light.shape)
+    flat = pocket.at(x_px, y_px, NX, NY).flat
+    charge = (flat * light)[:, ::-1]
+    held = keep(DROPS, fill(DROPS, charge[:, 0]))
+    observed = forward(DROPS, charge, held)[:, ::-1] / flat
     quadrant = make_quadrant(light, 6)
     quadrant = quadrant._replace(data=quadrant.data + (observed - light).astype(np.float32))
     stars = make_catalogue(field["x"].to_numpy(), field["y"].to_numpy(), quadrant.header)

@@ -13,6 +13,7 @@ from ztfpsf.names import parse_quadrant
 from ztfpsf.pocket import estimate
 from ztfpsf.pocket.edge import Edge, measure_edge, predict_edge
 from ztfpsf.pocket.estimate import LawFit, LawImage, measure_law
+from ztfpsf.pocket.flat import NO_FLAT, draw_flat, measure_flat
 from ztfpsf.pocket.law import NO_POCKET, Pocket, forward, keep
 from ztfpsf.pocket.table import (
     GIVEN,
@@ -27,13 +28,14 @@ from ztfpsf.pocket.table import (
     read_misfits,
     read_pockets,
 )
-from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws
+from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws, undo_flat
 from ztfpsf.simulation.pocket import make_catch
 from ztfpsf.stars.images import ScienceImage
 
 SKY_ADU, CAPACITY_ADU = 158.0, 285.0
 NAME = parse_quadrant("ztf_20200924431759_000655_zr_c13_o_q1")
 LATER = parse_quadrant("ztf_20210924431759_000655_zr_c13_o_q1")
+SLOPE = np.array([1.0, 0.1, 0.0, 0.0, 0.0, 0.0])
 SETTINGS = PocketSettings(MEASURE, max_images=2, max_days=100.0)
 
 
@@ -96,7 +98,7 @@ def test_without_a_pocket_none_is_found() -> None:
 
 
 def readable(stars: PocketStars) -> Readable:
-    return Readable(stars.stamps, stars.edge, "", 5.0, is_inverted=False)
+    return Readable(stars.stamps, NO_FLAT, stars.edge, "", 5.0, is_inverted=False)
 
 
 def test_images_without_a_law_say_why(stars: PocketStars, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,14 +119,14 @@ def test_images_without_a_law_say_why(stars: PocketStars, monkeypatch: pytest.Mo
 
 
 def write_laws(path: Path, fit: LawFit) -> None:
-    law = Law(MEASURED, "", Pocket(fit.drops, np.array(-1.0)), describe_fit(fit))
+    law = Law(MEASURED, "", Pocket(fit.drops, NO_FLAT, np.array(-1.0)), describe_fit(fit))
     write_table(pd.DataFrame([make_row(NAME, law, None)]), path, make_provenance([], {}))
 
 
 def test_a_law_that_is_not_that_of_the_image(tmp_path: Path, fit: LawFit) -> None:
     path = tmp_path / "x_pocket.parquet"
-    wrong = Law(GIVEN, "", Pocket(0.9 * fit.drops, np.array(1.0)), {})
-    right = wrong._replace(pocket=Pocket(fit.drops, np.array(1.0)))
+    wrong = Law(GIVEN, "", Pocket(0.9 * fit.drops, NO_FLAT, np.array(1.0)), {})
+    right = wrong._replace(pocket=Pocket(fit.drops, NO_FLAT, np.array(1.0)))
     predicted, _ = predict_edge(fit.drops, SKY_ADU)
     edge = Edge(predicted, np.full(len(predicted), 0.1), SKY_ADU)
     rows = [make_row(NAME, right, edge), make_row(LATER, wrong, edge)]
@@ -143,15 +145,17 @@ def test_laws_of_a_table_serve_others(tmp_path: Path, fit: LawFit) -> None:
     np.testing.assert_allclose(pocket.drops, fit.drops)
     assert pocket.direction == -1
     laws = read_laws(tmp_path)
-    found = find_law(laws, NAME, 1.0)
+    found = find_law(laws, NAME, SLOPE, 1.0)
     assert found.source == GIVEN
+    # The flat is that of the image.
+    np.testing.assert_array_equal(found.pocket.flat, SLOPE)
     np.testing.assert_allclose(found.pocket.drops, fit.drops)
     with pytest.raises(
         InputError, match=r"365 days away, more than measure_pocket\.max_days = 100"
     ):
-        find_law(laws, LATER, 100.0)
+        find_law(laws, LATER, SLOPE, 100.0)
     with pytest.raises(InputError, match="no law of CCD 13 quadrant 2"):
-        find_law(laws, NAME._replace(qid=2), 100.0)
+        find_law(laws, NAME._replace(qid=2), SLOPE, 100.0)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match="holds no law that was measured"):
@@ -171,3 +175,29 @@ def test_edge_of_an_image(fit: LawFit, direction: int) -> None:
     assert np.abs((edge.observed_adu - predicted) / edge.error_adu).max() < 4
     saturated = image._replace(saturated=~nothing)
     assert measure_edge(saturated, direction) is None
+
+
+def test_the_flat_is_in_the_noise_of_the_sky() -> None:
+    random = np.random.default_rng(5)
+    flat = np.array([1.0, 0.08, -0.03, 0.01, 0.0, 0.0])
+    y_px, x_px = np.indices((1280, 1536))
+    factor = draw_flat(flat, x_px, y_px, 1536, 1280)
+    charge = SKY_ADU * factor
+    noise = np.sqrt(charge / GAIN + (9.5 / GAIN) ** 2) * random.standard_normal(charge.shape)
+    data = ((charge + noise) / factor).astype(np.float32)
+    nothing = np.zeros(data.shape, bool)
+    image = ScienceImage("x", data, fits.Header(), nothing, nothing, GAIN, 9.5, 5e4)
+    # A block of 256 px tells its flat to 0.8 %.
+    np.testing.assert_allclose(measure_flat(image), flat, atol=0.02)
+    small = image._replace(data=data[:512], bad=nothing[:512], saturated=nothing[:512])
+    np.testing.assert_array_equal(measure_flat(small), NO_FLAT)
+
+
+def test_stamps_are_fitted_as_the_register_held_them(stars: PocketStars) -> None:
+    """A law is that of charge, whatever the flat made of it."""
+    stamps = undo_flat(stars.stamps, SLOPE)
+    factor = draw_flat(SLOPE, stamps.x_px, stamps.y_px, stamps.nx, stamps.ny)
+    np.testing.assert_allclose(stamps.sky_adu, factor * stars.stamps.sky_adu)
+    np.testing.assert_allclose(stamps.data, factor[:, None, None] * stars.stamps.data)
+    signal = stamps.data / np.sqrt(stamps.variance)
+    np.testing.assert_allclose(signal, stars.stamps.data / np.sqrt(stars.stamps.variance))

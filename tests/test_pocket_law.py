@@ -3,10 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ztfpsf.pocket.flat import draw_flat
 from ztfpsf.pocket.law import (
     KNOTS_ADU,
     N_DROPS,
     NO_POCKET,
+    LocalPocket,
     Pocket,
     basis,
     capacity_adu,
@@ -72,24 +74,36 @@ def test_deferred_is_the_law_in_the_middle_of_a_row(direction):
     rows[:, 20:22] = 3000.0
     held = keep(DROPS, fill(DROPS, np.array(158.0)))
     expected = forward(DROPS, rows[:, ::direction], held)[:, ::direction] - rows
-    found = deferred(Pocket(DROPS, np.array(direction)), jnp.asarray(rows))
+    found = deferred(LocalPocket(DROPS, 1.0, direction), jnp.asarray(rows))
     np.testing.assert_allclose(found, expected, atol=1e-3)
     # The other direction is another one: the trail lies behind the star.
-    other = deferred(Pocket(DROPS, np.array(-direction)), jnp.asarray(rows))
+    other = deferred(LocalPocket(DROPS, 1.0, -direction), jnp.asarray(rows))
     assert np.abs(np.asarray(found) - np.asarray(other)).max() > 10
 
 
 @pytest.mark.parametrize("direction", [1, -1])
 def test_planes_are_read_out_by_the_same_law(direction):
     rows = 158.0 + make_rows(5, 30, 50)
-    pocket = Pocket(DROPS, np.array(float(direction)))
+    pocket = LocalPocket(DROPS, 0.9, direction)
     expected = np.asarray(deferred(pocket, jnp.asarray(rows)))
     np.testing.assert_allclose(defer_plane(pocket, rows), expected, atol=0.05)
 
 
+def test_the_flat_is_undone():
+    """Charge is held as it comes, and divided by the flat afterwards."""
+    rows = 158.0 + make_rows(6)
+    flat = np.array([1.0, -0.1, 0.05, 0.0, 0.02, 0.0])
+    pocket = Pocket(DROPS, flat, np.array(1.0)).at(2000.0, 500.0, 3072, 3080)
+    assert pocket.flat == pytest.approx(draw_flat(flat, 2000.0, 500.0, 3072, 3080))
+    assert abs(pocket.flat - 1.0) > 0.02
+    raw = deferred(LocalPocket(DROPS, 1.0, 1.0), jnp.asarray(pocket.flat * rows))
+    np.testing.assert_allclose(deferred(pocket, jnp.asarray(rows)), raw / pocket.flat, rtol=1e-4)
+
+
 def test_without_a_pocket_nothing_changes():
     rows = make_rows(3)
-    assert (np.asarray(deferred(NO_POCKET, jnp.asarray(rows))) == 0).all()
+    nothing = NO_POCKET.at(100.0, 200.0, 3072, 3080)
+    assert (np.asarray(deferred(nothing, jnp.asarray(rows))) == 0).all()
     np.testing.assert_array_equal(forward(np.zeros(N_DROPS), rows, 0.0), rows)
     assert capacity_adu(NO_POCKET.drops) == 0
 

@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "helpers")]
 import jax.numpy as jnp  # noqa: E402
 from pocket_stars import GAIN, READ_NOISE, SHARPNESS, PocketStars, make_pocket_stars  # noqa: E402
 from ztfpsf.pocket.estimate import LawFit, LawImage, measure_law  # noqa: E402
+from ztfpsf.pocket.flat import NO_FLAT  # noqa: E402
 from ztfpsf.pocket.law import NO_POCKET, Pocket, deferred, fill, keep  # noqa: E402
 from ztfpsf.psf import Psf  # noqa: E402
 from ztfpsf.psf.device import configure  # noqa: E402
@@ -74,8 +75,9 @@ def measure_fluxes(stars: PocketStars, psf: Psf, shift_px: np.ndarray) -> tuple[
     profile = np.asarray(draw_stars(psf.model, in_psf, size, 64)).reshape(len(place), -1)
     sky, constant = stamps.sky_adu[:, None], (READ_NOISE / GAIN) ** 2
     model = sky + stars.flux_adu[:, None] * profile
+    local = psf.pocket.at(stamps.nx / 2, stamps.ny / 2, stamps.nx, stamps.ny)
     for _ in range(4):
-        change = np.asarray(deferred(psf.pocket, model.reshape(stamps.data.shape)))
+        change = np.asarray(deferred(local, model.reshape(stamps.data.shape)))
         data = (stamps.data - change).reshape(model.shape)
         weight = 1.0 / (np.maximum(model, sky) / GAIN + constant)
         total = weight.sum(axis=1, keepdims=True)
@@ -126,7 +128,7 @@ def main(skies: list[float]) -> None:
             compare_law(law)
             if capacity_adu == 0:
                 continue
-            pocket = Pocket(law.drops, np.array(1.0))
+            pocket = Pocket(law.drops, NO_FLAT, np.array(1.0))
             total = fill(law.drops, np.array(sky_adu))
             print(f"  in the sky the register holds {float(total):.0f} ADU")
             report("no law, flux terms", stars, fit(stars, NO_POCKET, tuple(FLUX_TERMS)))

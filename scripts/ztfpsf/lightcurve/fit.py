@@ -115,7 +115,7 @@ def _advance(
     """One round; the first two make S. Also its PSFs and the pixels that it used."""
     prepared = task.prepared
     params = task.stack.local_params(prepared.position_px, state.light_adu)
-    pocket = task.stack.pocket
+    pocket = task.stack.local_pocket(prepared.position_px)
     exposures = free(prepared, task.geometry, pocket, state.model_adu)._replace(params=params)
     n_summed = FIRST_EXPOSURES if number == 0 else len(task.order)
     has_normal = number < N_NORMAL_ROUNDS

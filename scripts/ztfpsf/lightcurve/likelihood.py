@@ -57,7 +57,8 @@ def make_data(
     prepared = prepare(scene, geometry, stack)
     rows = prepared.rows
     light = scene.ratio[rows] * (fitted.flux_adu + fitted.host_adu)[rows]
-    params = stack.take(rows).local_params(prepared.position_px, light)
+    stack = stack.take(rows)
+    params = stack.local_params(prepared.position_px, light)
     pixels = fitted.residuals.reshape(len(scene.data), -1)[rows][:, geometry.pixel_index]
     exposures = prepared.exposures._replace(params=params, is_good=np.isfinite(pixels))
     errors = np.repeat([settings.position_error_arcsec, settings.motion_error_arcsec_yr], 2)
@@ -72,7 +73,7 @@ def make_data(
         star = (exposures.is_on * start.flux_adu)[:, None] * drawn.psf
         above = star + host @ start.host_adu
         model = np.asarray(above + start.background_adu[:, None])
-        freed = free(prepared, geometry, stack.take(rows).pocket, model)
+        freed = free(prepared, geometry, stack.local_pocket(prepared.position_px), model)
         exposures = exposures._replace(data=jnp.asarray(freed.data))
         variance = find_variance(exposures, above)
         variance = variance + (exposures.model_error[:, None] * star) ** 2

@@ -9,7 +9,7 @@ from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.model import Exposures
 from ztfpsf.lightcurve.psfs import PsfStack
 from ztfpsf.lightcurve.scene import OK, Scene, SceneSettings
-from ztfpsf.pocket.law import Pocket, deferred
+from ztfpsf.pocket.law import LocalPocket, deferred
 
 MAX_OFFSET_PX = 1.5  # stamps are around the nearest pixel; maps may differ a little
 CORE_RADIUS_PX = 3.0
@@ -89,7 +89,7 @@ def prepare(scene: Scene, geometry: Geometry, stack: PsfStack) -> Prepared:
 
 
 def free(
-    prepared: Prepared, geometry: Geometry, pocket: Pocket, model_adu: np.ndarray | None
+    prepared: Prepared, geometry: Geometry, pocket: LocalPocket, model_adu: np.ndarray | None
 ) -> Exposures:
     """The exposures without what the pocket of their quadrants did (docs/pocket.md).
 

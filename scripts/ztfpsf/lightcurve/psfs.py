@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ztfpsf.errors import InputError
-from ztfpsf.pocket.law import Pocket
+from ztfpsf.pocket.law import LocalPocket, Pocket
 from ztfpsf.psf import Psf
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.product.psf import PsfGrid
@@ -31,13 +31,18 @@ class PsfStack(NamedTuple):
     nodes: np.ndarray  # (E, G, C) float32, G = 0 for models without a grid
     grid_degree: int
     flux_range: np.ndarray  # (E, 3) ADU, the FluxRange of each
-    pocket: Pocket  # of (E, N_DROPS) and (E,)
+    pocket: Pocket  # (E, N_DROPS), (E, N_FLAT), (E,)
 
     def take(self, rows: np.ndarray) -> "PsfStack":
         """The PSFs of some exposures."""
         names = ("coefficients", "nx", "ny", "model_error", "nodes", "flux_range")
         taken = {name: getattr(self, name)[rows] for name in names}
         return self._replace(**taken, pocket=Pocket(*(array[rows] for array in self.pocket)))
+
+    def local_pocket(self, position_px: np.ndarray) -> LocalPocket:
+        """The laws of the pockets at positions (E, 2)."""
+        x_px, y_px = position_px.T
+        return self.pocket.at(x_px, y_px, self.nx, self.ny)
 
     def local_params(self, position_px: np.ndarray, light_adu: np.ndarray) -> np.ndarray:
         """Parameters at positions (E, 2) for the light (E,) that is there, (E, K + G)."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from ztfpsf.photometry.light import Light
 from ztfpsf.photometry.planes import ImagePlanes
-from ztfpsf.pocket.law import defer_plane
+from ztfpsf.pocket.law import LocalPocket, defer_plane
 
 # Rows that are read out side by side, some megabytes. Those of a power of two meet in the cache.
 PART_ROWS = 770
@@ -35,10 +35,18 @@ class Scene:
             light_adu, dark, sky = map(planes.inner, (drawn, self._dark, planes.sky))
             for first in range(0, len(light_adu), PART_ROWS):
                 rows = slice(first, first + PART_ROWS)
-                change = defer_plane(planes.pocket, light_adu[rows])
+                change = defer_plane(self._find_law(first), light_adu[rows])
                 light_adu[rows] += change
                 np.add(sky[rows], change, out=dark[rows])
         return drawn
+
+    def _find_law(self, first_row: int) -> LocalPocket:
+        """Of the columns of a part; along y the flat hardly changes within it."""
+        ny, nx = self._planes.inner(self._planes.sky).shape
+        y_px = min(first_row + PART_ROWS // 2, ny - 1)
+        return self._planes.pocket.at(np.arange(nx), y_px, nx, ny)._replace(
+            drops=self._planes.pocket.drops
+        )
 
     def _draw_on(self, dark: np.ndarray, light: Light, flux_adu: np.ndarray) -> np.ndarray:
         np.copyto(self._drawn, dark)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ztfpsf.plots.style import BLUE, CYCLE, GREY, RED, make_figure, make_text_figure
 from ztfpsf.pocket.edge import N_COLUMNS
-from ztfpsf.pocket.law import KNOTS_ADU, Pocket, deferred, keep
+from ztfpsf.pocket.law import KNOTS_ADU, LocalPocket, deferred, keep
 from ztfpsf.pocket.table import DROPS, GIVEN, MEASURED
 
 HEIGHT_IN = 2.6
@@ -68,7 +68,7 @@ def _draw_edge(axes: Axes, row: pd.Series, colour: str) -> None:
 
 
 def _draw_trails(axes: Axes, row: pd.Series) -> None:
-    pocket = Pocket(row[DROPS].to_numpy(float), np.ones(()))
+    pocket = LocalPocket(row[DROPS].to_numpy(float), 1.0, 1.0)
     sky = row.get("edge_sky_adu", np.nan)
     sky = float(sky) if np.isfinite(sky) else 150.0
     offset = np.arange(-12, 13)

@@ -26,6 +26,10 @@ class Edge(NamedTuple):
     error_adu: np.ndarray  # (N_COLUMNS,)
     sky_adu: float  # beside them
 
+    def scaled(self, factor: float) -> "Edge":
+        """The same in other units of charge."""
+        return Edge(factor * self.observed_adu, factor * self.error_adu, factor * self.sky_adu)
+
 
 def measure_edge(image: ScienceImage, direction: int) -> Edge | None:
     """The columns of a whole quadrant; None where too few of their pixels are usable.

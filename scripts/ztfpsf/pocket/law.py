@@ -12,6 +12,9 @@ and concave, and beyond the last knot the pocket is full. With slopes s_k at the
     L(t) = sum_k (s_k - s_(k+1)) B_k(t),    B_k(t) = min(t, t_k) + u - u^2 / (2 h_k),
     u = clip(t - t_k, 0, h_k),    h_k = t_(k+1) - t_k.
 
+The register holds charge as it comes, before the flat: where the flat of an image is f, n becomes
+f n, and what is observed is divided by f.
+
 Functions of a single pixel work on arrays of NumPy and of JAX alike.
 """
 
@@ -21,6 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+from ztfpsf.pocket.flat import NO_FLAT, draw_flat
 
 Plane = TypeVar("Plane", np.ndarray, Array)
 
@@ -34,14 +39,29 @@ N_DROPS = len(WIDTHS_ADU)
 _INTERVALS = [(float(k), float(w)) for k, w in zip(KNOTS_ADU[:-1], WIDTHS_ADU, strict=True)]
 
 
-class Pocket(NamedTuple):
-    """The law of a quadrant, and where its rows begin."""
+class LocalPocket(NamedTuple):
+    """The law at a place, and where its rows begin."""
 
     drops: Any  # (..., N_DROPS) s_k - s_(k+1), none negative, of sum less than 1
+    flat: Any  # (...) of the pixels, 1 on the average of the quadrant
     direction: Any  # in which stored columns are read: 1, or -1 where the last one comes first
 
 
-NO_POCKET = Pocket(np.zeros(N_DROPS), np.ones(()))
+class Pocket(NamedTuple):
+    """The law of a quadrant, or of many, in an image."""
+
+    drops: Any  # (..., N_DROPS)
+    flat: Any  # (..., 6) of the image, see ztfpsf.pocket.flat
+    direction: Any  # (...)
+
+    def at(self, x_px: Any, y_px: Any, nx: Any, ny: Any) -> LocalPocket:
+        """The law at positions (...) in quadrants of nx x ny px."""
+        flat = draw_flat(self.flat, x_px, y_px, nx, ny)
+        drops = np.broadcast_to(self.drops, (*flat.shape, N_DROPS))
+        return LocalPocket(drops, flat, np.broadcast_to(self.direction, flat.shape))
+
+
+NO_POCKET = Pocket(np.zeros(N_DROPS), NO_FLAT, np.ones(()))
 
 
 SETTLING_PX = 12  # of a row all alike, until the pocket holds what it does in a long one
@@ -121,13 +141,14 @@ def invert(drops: np.ndarray, observed_adu: np.ndarray, held_adu: np.ndarray | f
 
 
 @jax.jit
-def deferred(pocket: Pocket, light_adu: Array) -> Array:
+def deferred(pocket: LocalPocket, light_adu: Array) -> Array:
     """What the pocket changes in rows (..., n) of light in stored order: observed - light, ADU.
 
     Before the first pixel the pocket holds what it would in a long row of such pixels. It forgets:
     some 0.2 of it is left after each pixel of a dark sky.
     """
-    rows = jnp.where(pocket.direction < 0, light_adu[..., ::-1], light_adu)
+    charge = pocket.flat * light_adu
+    rows = jnp.where(pocket.direction < 0, charge[..., ::-1], charge)
     columns = jnp.moveaxis(rows, -1, 0)
 
     def read(held: Array, light: Array) -> tuple[Array, Array]:
@@ -140,18 +161,19 @@ def deferred(pocket: Pocket, light_adu: Array) -> Array:
         held, _ = read(held, columns[0])
     _, change = jax.lax.scan(read, held, columns)
     change = jnp.moveaxis(change, 0, -1)
-    return jnp.where(pocket.direction < 0, change[..., ::-1], change)
+    return jnp.where(pocket.direction < 0, change[..., ::-1], change) / pocket.flat
 
 
-def defer_plane(pocket: Pocket, light_adu: np.ndarray) -> np.ndarray:
-    """`deferred` of a large plane of light, float32.
+def defer_plane(pocket: LocalPocket, light_adu: np.ndarray) -> np.ndarray:
+    """`deferred` of a large plane of light (ny, nx), float32; the flat is that of its columns.
 
     L is looked up in a table of STEPS_PER_ADU, which is right to 0.01 ADU where a sky fills the
     pocket, and several times as fast.
     """
     table = keep(pocket.drops, np.arange(KNOTS_ADU[-1] * STEPS_PER_ADU + 1) / STEPS_PER_ADU)
     # Charges in steps of the table, half a step added: their integer part is the place in it.
-    scale, table = np.float32(STEPS_PER_ADU), (table * STEPS_PER_ADU).astype(np.float32)
+    scale = (STEPS_PER_ADU * np.broadcast_to(pocket.flat, light_adu.shape[1:])).astype(np.float32)
+    scale, table = scale[:, None], (table * STEPS_PER_ADU).astype(np.float32)
     change = np.array(light_adu.T, np.float32, order="C")
     change *= scale
     change += np.float32(0.5)
@@ -159,7 +181,7 @@ def defer_plane(pocket: Pocket, light_adu: np.ndarray) -> np.ndarray:
     def look_up(charge: np.ndarray) -> np.ndarray:
         return table.take(charge.astype(np.int32), mode="clip")
 
-    columns = change[::-1] if pocket.direction < 0 else change
+    columns = change[::-1] if np.all(pocket.direction < 0) else change
     held = np.zeros(change.shape[1], np.float32)
     for _ in range(SETTLING_PX):
         held = look_up(columns[0] + held)

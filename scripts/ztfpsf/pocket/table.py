@@ -12,10 +12,13 @@ from ztfpsf.io import read_table
 from ztfpsf.names import QuadrantName
 from ztfpsf.pocket.edge import N_COLUMNS, Edge, predict_edge
 from ztfpsf.pocket.estimate import LawFit
+from ztfpsf.pocket.flat import N_TERMS
 from ztfpsf.pocket.law import KNOTS_ADU, N_DROPS, NO_POCKET, Pocket, capacity_adu, keep
 
 RULE = "measure_pocket"
 DROPS = [f"drop_{k + 1}" for k in range(N_DROPS)]
+FLAT = [f"flat_{k + 1}" for k in range(N_TERMS)]
+LAW = [*DROPS, *FLAT, "direction"]
 # How the law of an image was found.
 MEASURED, GIVEN, NONE = "measured", "given", "none"
 QUADRANT = ["ccdid", "qid", "mjd"]
@@ -74,6 +77,7 @@ def make_row(name: QuadrantName, law: Law, edge: Edge | None) -> dict[str, Any]:
         "mjd": name.mjd,
         "direction": float(law.pocket.direction),
         **dict(zip(DROPS, np.asarray(law.pocket.drops, float), strict=True)),
+        **dict(zip(FLAT, np.asarray(law.pocket.flat, float), strict=True)),
         **law.numbers,
         **describe_edge(edge, law.pocket),
     }
@@ -81,11 +85,14 @@ def make_row(name: QuadrantName, law: Law, edge: Edge | None) -> dict[str, Any]:
 
 def read_pockets(path: str | Path) -> dict[str, Pocket]:
     """The pocket of every image of a table. Raises InputError."""
-    table = read_table(path, RULE, ["image", "direction", *DROPS])
-    drops, direction = table[DROPS].to_numpy(float), table["direction"].to_numpy(float)
-    pairs = zip(drops, direction, strict=True)
-    pockets = [Pocket(one, np.array(its)) for one, its in pairs]
-    return dict(zip(table["image"], pockets, strict=True))
+    table = read_table(path, RULE, ["image", *LAW])
+    return {row["image"]: read_pocket(row) for _, row in table.iterrows()}
+
+
+def read_pocket(row: pd.Series) -> Pocket:
+    """That of a row of the table."""
+    drops, flat = (row[names].to_numpy(float) for names in (DROPS, FLAT))
+    return Pocket(drops, flat, np.array(float(row["direction"])))
 
 
 def read_misfits(path: str | Path) -> pd.Series:
@@ -100,7 +107,7 @@ def read_laws(path: str | Path) -> pd.DataFrame:
     """The measured laws of a table, or of all tables of a folder. Raises InputError without any."""
     folder = Path(path)
     paths = sorted(folder.glob("*_pocket.parquet")) if folder.is_dir() else [folder]
-    columns = ["image", "law", "direction", *QUADRANT, *DROPS]
+    columns = ["image", "law", *QUADRANT, *LAW]
     tables = [read_table(one, RULE, columns) for one in paths]
     laws = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     laws = laws[laws["law"] == MEASURED]
@@ -112,8 +119,8 @@ def read_laws(path: str | Path) -> pd.DataFrame:
     return laws
 
 
-def find_law(laws: pd.DataFrame, name: QuadrantName, max_days: float) -> Law:
-    """The law of a quadrant that was measured nearest in time.
+def find_law(laws: pd.DataFrame, name: QuadrantName, flat: np.ndarray, max_days: float) -> Law:
+    """The law of a quadrant that was measured nearest in time, with the flat of the image.
 
     Raises InputError where there is none within `max_days`.
     """
@@ -128,8 +135,7 @@ def find_law(laws: pd.DataFrame, name: QuadrantName, max_days: float) -> Law:
             f"measure_pocket.max_days = {max_days:g}; measure one of this time."
         )
     row = mine.loc[days.idxmin()]
-    pocket = Pocket(row[DROPS].to_numpy(float), np.array(float(row["direction"])))
-    return Law(GIVEN, f"that of {row['image']}", pocket, {})
+    return Law(GIVEN, f"that of {row['image']}", read_pocket(row)._replace(flat=flat), {})
 
 
 def no_law(reason: str) -> Law:

@@ -12,6 +12,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.names import QuadrantName
 from ztfpsf.pocket.edge import Edge
 from ztfpsf.pocket.estimate import LawImage, measure_law
+from ztfpsf.pocket.flat import NO_FLAT, draw_flat
 from ztfpsf.pocket.law import Pocket
 from ztfpsf.pocket.table import MEASURED, Law, describe_fit, find_law, no_law
 from ztfpsf.psf.inputs.image import ImageStamps
@@ -32,7 +33,8 @@ class Readable(NamedTuple):
     """An image whose pocket may be measured."""
 
     stamps: ImageStamps
-    edge: Edge | None
+    flat: np.ndarray  # see ztfpsf.pocket.flat
+    edge: Edge | None  # flat undone
     edge_reason: str  # why there is no edge
     sky_rms_adu: float
     is_inverted: bool  # the pixels were freed of the effect when the image was made
@@ -48,7 +50,9 @@ def find_laws(
     found = {name: no_law(_refuse(image)) for name, image in images.items()}
     having = {name: image for name, image in images.items() if not found[name].reason}
     if laws is not None:
-        return found | {name: _given(laws, name, settings) for name in having}
+        return found | {
+            name: _given(laws, name, image.flat, settings) for name, image in having.items()
+        }
     quadrants: dict[tuple[int, int], list[QuadrantName]] = {}
     for name in having:
         quadrants.setdefault((name.ccdid, name.qid), []).append(name)
@@ -70,9 +74,11 @@ def _refuse(image: Readable) -> str:
     )
 
 
-def _given(laws: pd.DataFrame, name: QuadrantName, settings: PocketSettings) -> Law:
+def _given(
+    laws: pd.DataFrame, name: QuadrantName, flat: np.ndarray, settings: PocketSettings
+) -> Law:
     try:
-        return find_law(laws, name, settings.max_days)
+        return find_law(laws, name, flat, settings.max_days)
     except InputError as error:
         return no_law(str(error))
 
@@ -86,7 +92,7 @@ def _measure(
         return {name: no_law(images[name].edge_reason) for name in names}
     with_edge.sort(key=lambda name: -len(images[name].stamps.data))
     chosen = [
-        LawImage(images[name].stamps, images[name].edge)
+        LawImage(undo_flat(images[name].stamps, images[name].flat), images[name].edge)
         for name in with_edge[: settings.max_images]
     ]
     direction = read_direction(names[0].qid)
@@ -98,5 +104,20 @@ def _measure(
     if not fit.is_found:
         reason = f"no pocket is seen, it holds {fit.held_adu:.1f} +- {fit.held_error_adu:.1f} ADU"
         return {name: no_law(reason)._replace(numbers=numbers) for name in names}
-    pocket = Pocket(fit.drops, np.array(float(direction)))
-    return {name: Law(MEASURED, "", pocket, numbers) for name in names}
+    pocket = Pocket(fit.drops, NO_FLAT, np.array(float(direction)))
+    return {
+        name: Law(MEASURED, "", pocket._replace(flat=images[name].flat), numbers) for name in names
+    }
+
+
+def undo_flat(stamps: ImageStamps, flat: np.ndarray) -> ImageStamps:
+    """Stamps of charge as the register held it."""
+    factor = draw_flat(flat, stamps.x_px, stamps.y_px, stamps.nx, stamps.ny)
+    plane = factor[:, None, None]
+    error = stamps.sky_error_adu
+    return stamps._replace(
+        data=stamps.data * plane,
+        variance=stamps.variance * plane**2,
+        sky_adu=stamps.sky_adu * factor,
+        sky_error_adu=None if error is None else error * factor,
+    )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ztfpsf.pocket.law import NO_POCKET, Pocket
+from ztfpsf.pocket.law import NO_POCKET, LocalPocket, Pocket
 from ztfpsf.psf.profile.field import field_basis
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class ImageStamps(NamedTuple):
     def centre_px(self) -> np.ndarray:
         """Image coordinates of the central pixels of the stamps, (n, 2)."""
         return np.stack([self.x0_px, self.y0_px], axis=1) + self.size_px // 2
+
+    @property
+    def local_pocket(self) -> LocalPocket:
+        """That of each star, (n, ...)."""
+        return self.pocket.at(self.x_px, self.y_px, self.nx, self.ny)
 
     def basis(self, degree: int) -> np.ndarray:
         """Field polynomial terms at all stars, (n, B)."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ztfpsf.pocket.law import NO_POCKET, Pocket
+from ztfpsf.pocket.law import NO_POCKET, LocalPocket
 from ztfpsf.psf.inputs.image import ImageStamps
 from ztfpsf.psf.inputs.padding import padded_size
 from ztfpsf.psf.inputs.settings import FitSettings
@@ -46,7 +46,7 @@ class ImagePixels(NamedTuple):
     sky_level_adu: Array
     sky_variance_adu2: Array  # NaN: not measured, or not to be used
     sky_error_adu: Array  # (n,) of `sky_adu`; NaN: not known
-    pocket: Pocket = NO_POCKET
+    pocket: LocalPocket = NO_POCKET.at(0.0, 0.0, 1, 1)  # (n, N_DROPS), (n,) and (n,)
 
 
 class Stack(NamedTuple):
@@ -140,7 +140,7 @@ def _fill(stamps: ImageStamps, place: np.ndarray, size: Size) -> Stack:
         cast(Array, np.float64(stamps.sky_level_adu)),
         cast(Array, np.float64(stamps.sky_variance_adu2)),
         filled(_sky_error(stamps), np.nan),
-        Pocket(np.asarray(stamps.pocket.drops), np.float64(stamps.pocket.direction)),
+        LocalPocket(*(filled(part, 1.0) for part in stamps.local_pocket)),
     )
     return Stack(
         image,

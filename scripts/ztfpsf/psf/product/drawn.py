@@ -19,6 +19,7 @@ from ztfpsf.psf.product.psf import Psf
 from ztfpsf.stamps import Stamps
 
 BATCH = 64
+_defer = jax.vmap(deferred)
 KEY = ["image", "star_id"]
 
 
@@ -71,7 +72,9 @@ def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -
         is_good, pixels = stamps.mask[index] == 0, stamps.data[index].astype(float)
         with jax.enable_x64(True):
             # What is masked is seen, not modelled: a neighbour fills the pocket as well.
-            change = np.asarray(deferred(psf.pocket, jnp.where(is_good, model, pixels)))
+            place = rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), psf.nx, psf.ny
+            scene = jnp.where(is_good, model, pixels)
+            change = np.asarray(_defer(psf.pocket.at(*place), scene))
         data = np.where(is_good, pixels - change, np.nan)
         corner = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
         yield Drawn(rows, data, model, variance, *corner)

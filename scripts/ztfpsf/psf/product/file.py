@@ -12,6 +12,7 @@ from ztfpsf.errors import InputError
 from ztfpsf.fits_files import damage_named
 from ztfpsf.io import make_again, open_product, write_fits
 from ztfpsf.noise import Noise
+from ztfpsf.pocket.flat import N_TERMS
 from ztfpsf.pocket.law import N_DROPS, Pocket
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.product.psf import Psf, PsfGrid
@@ -23,6 +24,10 @@ PICTURE_SIZE_PX = 51
 NOISE_UNITS = {"gain": "electron/adu", "constant_adu2": "adu**2", "model_error": None}
 
 
+# Numbers of the law of the pocket.
+POCKET = {"drops": N_DROPS, "flat": N_TERMS}
+
+
 def write_psfs(
     psfs: Sequence[Psf], model_name: str, path: str | Path, provenance: Mapping[str, Any]
 ) -> None:
@@ -30,8 +35,8 @@ def write_psfs(
 
     HDU PSF: a row per image (image, degree, nx, ny, coefficients (K B), covariance (K B)^2, in the
     order of the model's Params, each parameter with its Legendre terms up to the row's degree;
-    the Noise of its pixels, the relative error of fluxes that its stars share, and the drops and
-    the direction of the pocket's law, ztfpsf.pocket.law).
+    the Noise of its pixels, the relative error of fluxes that its stars share, and the law of the
+    pocket, its flat and its direction, ztfpsf.pocket.law).
     Models with a grid add grid_spacing and grid_radius (px), grid_degree, flux_low, flux_typical,
     flux_high (ADU), and grid and grid_error (G C), node by node (rows of y first) with its terms of
     position and then of flux.
@@ -50,8 +55,9 @@ def write_psfs(
         for name, unit in NOISE_UNITS.items()
     ]
     rows.append(fits.Column("flux_error", "D", array=[psf.flux_error for psf in psfs]))
-    drops = np.array([psf.pocket.drops for psf in psfs]).reshape(len(psfs), N_DROPS)
-    rows.append(fits.Column("pocket", f"{N_DROPS}D", array=drops))
+    for name, n in POCKET.items():
+        part = np.array([getattr(psf.pocket, name) for psf in psfs]).reshape(len(psfs), n)
+        rows.append(fits.Column(f"pocket_{name}", f"{n}D", array=part))
     rows.append(fits.Column("pocket_direction", "J", array=[p.pocket.direction for p in psfs]))
     grids = [psf.grid for psf in psfs if psf.grid is not None]
     geometries = [psf.model.grid for psf in psfs if psf.model.grid is not None]
@@ -144,7 +150,7 @@ def _make_psf(row: Any, header: fits.Header) -> Psf:
         Noise(*(float(row[name]) for name in Noise._fields)),
         float(row["flux_error"]),
         grid,
-        Pocket(np.array(row["pocket"], float), np.array(row["pocket_direction"], float)),
+        Pocket(*(np.array(row[f"pocket_{name}"], float) for name in Pocket._fields)),
     )
 
 

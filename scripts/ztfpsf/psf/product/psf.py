@@ -94,7 +94,8 @@ class Psf(NamedTuple):
         """
         scene = sky_adu + flux_adu * self.stamp(x_px, y_px, size_px, flux_adu)
         with jax.enable_x64(True):
-            return scene + np.asarray(deferred(self.pocket, scene))
+            local = self.pocket.at(x_px, y_px, self.nx, self.ny)
+            return scene + np.asarray(deferred(local, scene))
 
     def describe(self, x_px: float, y_px: float) -> dict[str, tuple[float, float]]:
         """Value and error of every profile parameter in the field's terms at a position."""

@@ -38,7 +38,7 @@ def free(image: ImagePixels, models: Array) -> Array:
     What is masked is seen, not modelled: a neighbour fills the pocket as well.
     """
     scene = jnp.where(image.good, models, image.data)
-    return image.data - jax.vmap(deferred)(image.pocket, scene)
+    return image.data - jax.vmap(jax.vmap(deferred))(image.pocket, scene)
 
 
 @partial(jax.jit, static_argnames=("model", "clipping", "problems"))
