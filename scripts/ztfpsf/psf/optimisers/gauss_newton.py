@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+import numpy as np
+from jax import Array
 
 from ztfpsf.psf.inputs.settings import Batch
-from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.optimisers import Optimiser, Solution
-from ztfpsf.psf.problem.blocks import count_used
+from ztfpsf.psf.problem import levenberg_marquardt
+from ztfpsf.psf.problem.blocks import map_problems
 from ztfpsf.psf.problem.elimination import solve
-from ztfpsf.psf.problem.levenberg_marquardt import FIRST_DAMPING, NEAR_DAMPING, Limits
-from ztfpsf.psf.problem.levenberg_marquardt import minimise as minimise_problem
-from ztfpsf.psf.problem.normal import NormalEquations, normal_equations
-from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
+from ztfpsf.psf.problem.images import find_normal
+from ztfpsf.psf.problem.levenberg_marquardt import FIRST_DAMPING, NEAR_DAMPING, Limits, is_running
+from ztfpsf.psf.problem.normal import NormalEquations
+from ztfpsf.psf.problem.parameters import Parameters, Problem
 
 HISTORY = 50  # steps that are recorded, at least
 
@@ -28,39 +30,49 @@ class Options:
     tol: float = 5e-3  # ends when a step is expected to lower chi2 by less
 
 
-@partial(jax.jit, static_argnames=("model", "n_history", "batch"))
-def _minimise(
-    model: PsfModel,
-    stars: StarData,
-    start: Parameters,
-    limits: Limits,
-    n_history: int,
-    batch: Batch,
-) -> Solution:
-    n_used = count_used(stars.weight)
+_State = levenberg_marquardt.State[Parameters, NormalEquations]
 
-    def minimise_one(stars_and_start: tuple[StarData, Parameters]) -> Solution:
-        one_stars, one_start = stars_and_start
 
-        def evaluate(parameters: Parameters) -> NormalEquations:
-            return normal_equations(model, parameters, one_stars, n_used, batch.stars)
+@partial(jax.jit, static_argnames="batch")
+def _advance(
+    states: _State, normal: NormalEquations, limits: Limits, batch: Batch
+) -> tuple[_State, Array]:
+    """The next states of all problems, and which of them are running, (p,)."""
 
-        state = minimise_problem(
-            evaluate,
-            lambda normal, damping: solve(normal, damping, one_start),
-            one_start,
-            limits,
-            n_history,
+    def advance_one(one: tuple[_State, NormalEquations]) -> tuple[_State, Array]:
+        state, normal = one
+        state = jax.lax.cond(
+            is_running(state, limits),
+            lambda: levenberg_marquardt.advance(
+                state, normal, partial(solve, like=state.parameters)
+            ),
+            lambda: state,
         )
-        return Solution(state.parameters, state.history, state.iteration, state.normal)
+        return state, is_running(state, limits)
 
-    return jax.lax.map(minimise_one, (stars, start), batch_size=batch.problems)
+    return map_problems(advance_one, (states, normal), batch.problems)
 
 
 def minimise_within(problem: Problem, limits: Limits) -> Solution:
-    """Minimise every problem; other limits of up to HISTORY steps are not compiled anew."""
-    n_history = max(HISTORY, int(limits.niter))
-    return _minimise(problem.model, problem.stars, problem.start, limits, n_history, problem.batch)
+    """Minimise every problem; other limits of up to HISTORY steps are not compiled anew.
+
+    The loop is Python's, all problems in step: what it calls is compiled once for all that need
+    normal equations, and problems that have ended cost nothing.
+    """
+    model, stars, start, batch = problem
+    running = np.ones(len(start.stars), bool)
+    normal = find_normal(model, stars, start, running, batch)
+    states = _begin(start, normal, limits, max(HISTORY, int(limits.niter)))
+    states, running = _advance(states, normal, limits, batch)
+    while np.any(running):
+        normal = find_normal(model, stars, states.candidate, running, batch)
+        states, running = _advance(states, normal, limits, batch)
+    return Solution(states.parameters, states.history, states.iteration, states.normal)
+
+
+@partial(jax.jit, static_argnames="n_history")
+def _begin(start: Parameters, normal: NormalEquations, limits: Limits, n_history: int) -> _State:
+    return jax.vmap(lambda *one: levenberg_marquardt.begin(*one, limits, n_history))(start, normal)
 
 
 def minimise(problem: Problem, options: Options) -> Solution:

@@ -14,7 +14,7 @@ from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.inputs.stack import Chunk, list_blocks, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
-from ztfpsf.psf.problem.blocks import count_used
+from ztfpsf.psf.problem.blocks import count_used, map_problems
 from ztfpsf.psf.problem.normal import NormalEquations, normal_equations
 from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
@@ -45,15 +45,19 @@ def _choose_stars(
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def find_normal(
-    model: PsfModel, stars: StarData, parameters: Parameters, batch: Batch
+    model: PsfModel, stars: StarData, parameters: Parameters, is_wanted: np.ndarray, batch: Batch
 ) -> NormalEquations:
-    """Normal equations of all problems, leading axis `problem`."""
-    n_used = count_used(stars.weight)
-    return jax.lax.map(
-        lambda one: normal_equations(model, one[1], one[0], n_used, batch.stars),
-        (stars, parameters),
-        batch_size=batch.problems,
-    )
+    """Normal equations of the problems `is_wanted` (p,), leading axis `problem`."""
+    n_used = jnp.where(is_wanted, count_used(stars.weight), 0)
+    # Problems that are worked on together go as far as the one with most stars.
+    most = jnp.max(n_used)
+
+    def find_one(one: tuple[Parameters, StarData, Array]) -> NormalEquations:
+        parameters, its_stars, its_n = one
+        n = its_n if batch.problems == 1 else most
+        return normal_equations(model, parameters, its_stars, n, batch.stars)
+
+    return map_problems(find_one, (parameters, stars, n_used), batch.problems)
 
 
 @partial(jax.jit, static_argnames="model")
@@ -66,16 +70,21 @@ def refit(
     model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: np.ndarray, batch: int
 ) -> Array:
     """All stars (p, n, 4), those of `rows` (p, u) fitted anew in their PSF."""
+    pixels = stars.data, stars.weight, stars.around
     for block in list_blocks(rows):
-        fitted = fitted._replace(stars=_refit_block(model, fitted, stars, block, batch))
+        fitted = fitted._replace(stars=_refit_block(model, fitted, pixels, block, batch))
     return fitted.stars
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def _refit_block(
-    model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: Array, batch: int
+    model: PsfModel,
+    fitted: StarsInPsf,
+    pixels: tuple[Array, Array, Array],
+    rows: Array,
+    batch: int,
 ) -> Array:
-    arrays = take((fitted, stars.data, stars.weight, stars.around), rows)
+    arrays = take((fitted, *pixels), rows)
     p, u = rows.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(p * u, *leaf.shape[2:]), arrays)
     found = fit_stars(model, *flat, min(batch, p * u))
@@ -101,7 +110,7 @@ def own_covariances(
         return star_fit.own_covariances(model, *one, min(batch.stars, one[1].shape[0]))
 
     arrays = (fitted, stars.weight, stars.around, model_error)
-    return jax.lax.map(one_image, arrays, batch_size=batch.problems)
+    return map_problems(one_image, arrays, batch.problems)
 
 
 def covariances(
@@ -140,5 +149,5 @@ def _add_covariances(
         return star_covariances(model, *one, n)
 
     arrays = (take(fitted, rows), StarData(data, weight, basis, around, grid), psf_covariance)
-    found = jax.lax.map(one_image, arrays, batch_size=batch.problems)
+    found = map_problems(one_image, arrays, batch.problems)
     return put(known, rows, found)

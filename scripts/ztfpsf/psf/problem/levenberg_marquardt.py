@@ -6,7 +6,7 @@ few steps on ZTF images; they decide how long a fit takes, not where it ends.
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ class HasChi2(Protocol):
 
     @property
     def chi2(self) -> Array: ...
+
+    def _replace(self, **fields: Any) -> Self: ...
 
 
 class Proposal(Protocol):
@@ -54,10 +56,60 @@ class State(NamedTuple, Generic[T, N]):
 
     parameters: T
     normal: N  # normal equations at `parameters`
-    proposal: Proposal  # the step to try next
+    candidate: T  # what to try next
+    chi2_decrease: Array  # that it is expected to bring
     damping: Array
     history: Array  # (niter + 1,) loss, NaN after the last step
     iteration: Array
+
+
+def begin(start: T, unknown: N, limits: Limits, n_history: int) -> State[T, N]:
+    """Before the first evaluation, whose candidate is the start itself: a good step from
+    chi2 = inf. `unknown`: normal equations of any values.
+    """
+    return State(
+        start,
+        unknown._replace(chi2=jnp.asarray(jnp.inf)),
+        start,
+        jnp.ones(()),
+        jnp.asarray(limits.damping / AFTER_GOOD, float),
+        jnp.full(n_history + 1, jnp.nan),
+        jnp.full((), -1),
+    )
+
+
+def is_running(state: State, limits: Limits) -> Array:
+    """Whether the candidate is to be evaluated."""
+    # The prediction counts only near the minimum: after a good step with the first damping.
+    is_near = state.damping < limits.damping
+    has_converged = is_near & (state.chi2_decrease < limits.tolerance)
+    is_stuck = state.damping > LARGEST_DAMPING
+    return ~has_converged & ~is_stuck & (state.iteration < limits.niter)
+
+
+def advance(state: State[T, N], normal: N, solve: Callable[[N, Array], Proposal]) -> State[T, N]:
+    """Take the candidate, or take it back, and propose the next. `normal`: at the candidate."""
+    gain = (state.normal.chi2 - normal.chi2) / state.chi2_decrease
+    # A NaN gain fails the comparison and is rejected like an increase of chi2.
+    is_better = gain > SMALLEST_GAIN
+    after_poor = jnp.where(gain < POOR_GAIN, AFTER_POOR, 1.0)
+    factor = jnp.where(gain > GOOD_GAIN, AFTER_GOOD, after_poor)
+    damping = state.damping * jnp.where(is_better, factor, TAKEN_BACK)
+    parameters, normal = jax.tree.map(
+        lambda new, old: jnp.where(is_better, new, old),
+        (state.candidate, normal),
+        (state.parameters, state.normal),
+    )
+    proposal = solve(normal, damping)
+    return State(
+        parameters,
+        normal,
+        jax.tree.map(jnp.add, parameters, proposal.parameters),
+        proposal.chi2_decrease,
+        damping,
+        state.history.at[state.iteration + 1].set(0.5 * normal.chi2),
+        state.iteration + 1,
+    )
 
 
 def minimise(
@@ -72,45 +124,9 @@ def minimise(
     `evaluate(parameters)` gives the normal equations, `solve(normal, damping)` a step. Ends at one
     of the `limits`, at most `n_history` steps, or when no damping yields a decrease.
     """
-
-    def is_running(state: State[T, N]) -> Array:
-        # The prediction counts only near the minimum: after a good step with the first damping.
-        is_near = state.damping < limits.damping
-        has_converged = is_near & (state.proposal.chi2_decrease < limits.tolerance)
-        is_stuck = state.damping > LARGEST_DAMPING
-        return ~has_converged & ~is_stuck & (state.iteration < limits.niter)
-
-    def step(state: State[T, N]) -> State[T, N]:
-        candidate = jax.tree.map(jnp.add, state.parameters, state.proposal.parameters)
-        normal = evaluate(candidate)
-        gain = (state.normal.chi2 - normal.chi2) / state.proposal.chi2_decrease
-        # A NaN gain fails the comparison and is rejected like an increase of chi2.
-        is_better = gain > SMALLEST_GAIN
-        after_poor = jnp.where(gain < POOR_GAIN, AFTER_POOR, 1.0)
-        factor = jnp.where(gain > GOOD_GAIN, AFTER_GOOD, after_poor)
-        damping = state.damping * jnp.where(is_better, factor, TAKEN_BACK)
-        parameters, normal = jax.tree.map(
-            lambda new, old: jnp.where(is_better, new, old),
-            (candidate, normal),
-            (state.parameters, state.normal),
-        )
-        return State(
-            parameters,
-            normal,
-            solve(normal, damping),
-            damping,
-            state.history.at[state.iteration + 1].set(0.5 * normal.chi2),
-            state.iteration + 1,
-        )
-
-    # The first pass through the loop evaluates the start itself, a step of zero from chi2 = inf:
-    # one evaluation in the compiled code instead of two. It counts as a good one.
     unknown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(evaluate, start))
-    unknown = unknown._replace(chi2=jnp.asarray(jnp.inf))
-    damping = jnp.asarray(limits.damping / AFTER_GOOD, float)
-    standing = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(solve, unknown, damping)
-    )._replace(chi2_decrease=jnp.ones(()))
-    history = jnp.full(n_history + 1, jnp.nan)
-    first = State(start, unknown, standing, damping, history, jnp.full((), -1))
-    return jax.lax.while_loop(is_running, step, first)
+    return jax.lax.while_loop(
+        lambda state: is_running(state, limits),
+        lambda state: advance(state, evaluate(state.candidate), solve),
+        begin(start, unknown, limits, n_history),
+    )

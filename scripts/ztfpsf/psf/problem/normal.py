@@ -5,6 +5,7 @@ corner C (m x m) for the m coefficients of profile and grid. ztfpsf.psf.problem.
 them.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -52,6 +53,8 @@ class StarProducts(NamedTuple):
     response: Array | None  # (4 + K + 1, G) of the same with the grid's nodes
 
 
+# Compiled within others: so it is traced once for all of them.
+@partial(jax.jit, static_argnames="model")
 def star_products(
     model: PsfModel, star: Array, params: Array, data: Array, weight: Array, around: Array
 ) -> StarProducts:

@@ -50,6 +50,8 @@ class StarStep(NamedTuple):
     chi2_decrease: Array  # ()
 
 
+# Compiled within others: so it is traced once for all of them.
+@partial(jax.jit, static_argnames=("model", "size_px"))
 def _columns(model: PsfModel, star: Array, params: Array, size_px: int) -> tuple[Array, Array]:
     """Derivatives of the model by x, y, flux and background, (4, S, S), and its light (S, S)."""
 

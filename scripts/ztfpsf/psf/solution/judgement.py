@@ -4,10 +4,12 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jax import Array
 
 from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.optimisers import Solution
+from ztfpsf.psf.problem.blocks import map_problems
 from ztfpsf.psf.problem.elimination import Covariance, covariance
 from ztfpsf.psf.problem.images import find_normal
 from ztfpsf.psf.problem.normal import NormalEquations
@@ -27,11 +29,12 @@ def judge(problem: Problem, solution: Solution) -> Judgement:
     """Judge the solutions of all problems."""
     normal = solution.normal
     if normal is None:
-        normal = find_normal(problem.model, problem.stars, solution.parameters, problem.batch)
+        model, stars, start, batch = problem
+        is_problem = np.ones(len(start.stars), bool)
+        normal = find_normal(model, stars, solution.parameters, is_problem, batch)
     return _judge(normal, problem.batch)
 
 
 @partial(jax.jit, static_argnames="batch")
 def _judge(normal: NormalEquations, batch: Batch) -> Judgement:
-    found = jax.lax.map(covariance, normal, batch_size=batch.problems)
-    return Judgement(*found)
+    return Judgement(*map_problems(covariance, normal, batch.problems))

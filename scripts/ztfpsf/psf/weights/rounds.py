@@ -133,7 +133,8 @@ def _widen(chunk: Chunk, cleaned: Cleaned, among: np.ndarray) -> tuple[Cleaned, 
     best, grid, is_new = widen_grid(chunk, cleaned.grid, cleaned.best)
     wider = cleaned._replace(best=best, grid=grid)
     problem = make_problem(chunk, wider.is_fitted(chunk) & among, wider.data(chunk), best)
-    normal = find_normal(chunk.model, problem.stars, problem.start, problem.batch)
+    _, stars, start, batch = problem
+    normal = find_normal(chunk.model, stars, start, wider.has_stars, batch)
     grid, is_needed = weigh_new_terms(grid, is_new, wider.has_stars, normal, best)
     return (wider._replace(grid=grid), True) if is_needed else (cleaned, False)
 
