@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -72,7 +73,11 @@ def minimise_within(problem: Problem, limits: Limits) -> Solution:
 
 @partial(jax.jit, static_argnames="n_history")
 def _begin(start: Parameters, normal: NormalEquations, limits: Limits, n_history: int) -> _State:
-    return jax.vmap(lambda *one: levenberg_marquardt.begin(*one, limits, n_history))(start, normal)
+    def begin_one(start: Parameters, normal: NormalEquations) -> _State:
+        unknown = jax.tree.map(jnp.zeros_like, normal)
+        return levenberg_marquardt.begin(start, unknown, limits, n_history)
+
+    return jax.vmap(begin_one)(start, normal)
 
 
 def minimise(problem: Problem, options: Options) -> Solution:

@@ -6,7 +6,7 @@ few steps on ZTF images; they decide how long a fit takes, not where it ends.
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,6 @@ class HasChi2(Protocol):
 
     @property
     def chi2(self) -> Array: ...
-
-    def _replace(self, **fields: Any) -> Self: ...
 
 
 class Proposal(Protocol):
@@ -55,7 +53,8 @@ class State(NamedTuple, Generic[T, N]):
     """Where the loop is."""
 
     parameters: T
-    normal: N  # normal equations at `parameters`
+    chi2: Array  # at `parameters`
+    normal: N  # normal equations there
     candidate: T  # what to try next
     chi2_decrease: Array  # that it is expected to bring
     damping: Array
@@ -69,7 +68,8 @@ def begin(start: T, unknown: N, limits: Limits, n_history: int) -> State[T, N]:
     """
     return State(
         start,
-        unknown._replace(chi2=jnp.asarray(jnp.inf)),
+        jnp.asarray(jnp.inf),
+        unknown,
         start,
         jnp.ones(()),
         jnp.asarray(limits.damping / AFTER_GOOD, float),
@@ -89,7 +89,7 @@ def is_running(state: State, limits: Limits) -> Array:
 
 def advance(state: State[T, N], normal: N, solve: Callable[[N, Array], Proposal]) -> State[T, N]:
     """Take the candidate, or take it back, and propose the next. `normal`: at the candidate."""
-    gain = (state.normal.chi2 - normal.chi2) / state.chi2_decrease
+    gain = (state.chi2 - normal.chi2) / state.chi2_decrease
     # A NaN gain fails the comparison and is rejected like an increase of chi2.
     is_better = gain > SMALLEST_GAIN
     after_poor = jnp.where(gain < POOR_GAIN, AFTER_POOR, 1.0)
@@ -103,6 +103,7 @@ def advance(state: State[T, N], normal: N, solve: Callable[[N, Array], Proposal]
     proposal = solve(normal, damping)
     return State(
         parameters,
+        normal.chi2,
         normal,
         jax.tree.map(jnp.add, parameters, proposal.parameters),
         proposal.chi2_decrease,
