@@ -25,6 +25,7 @@ rule cut_stamps:
         size_px=config["cut_stamps"]["size_px"],
         bad_mask_bits=config["select_stars"]["bad_mask_bits"],
         saturation_fraction=config["select_stars"]["saturation_fraction"],
+        subtracted_sky=config["select_stars"]["subtracted_sky"],
         max_failed_fraction=untracked(config["max_failed_fraction"]),
         code=code_hash("cut_stamps.py"),
     script:

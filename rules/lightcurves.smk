@@ -30,6 +30,7 @@ rule cut_targets:
         size_px=config["cut_targets"]["size_px"],
         bad_mask_bits=config["select_stars"]["bad_mask_bits"],
         saturation_fraction=config["select_stars"]["saturation_fraction"],
+        subtracted_sky=config["select_stars"]["subtracted_sky"],
         max_failed_fraction=untracked(config["max_failed_fraction"]),
         code=code_hash("cut_targets.py"),
     script:

@@ -33,6 +33,7 @@ rule measure_photometry:
         settings=settings("measure_photometry"),
         bad_mask_bits=config["select_stars"]["bad_mask_bits"],
         saturation_fraction=config["select_stars"]["saturation_fraction"],
+        subtracted_sky=config["select_stars"]["subtracted_sky"],
         device=untracked(config["device"]),
         max_failed_fraction=untracked(config["max_failed_fraction"]),
         code=code_hash("measure_photometry.py"),

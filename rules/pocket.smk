@@ -23,6 +23,7 @@ rule measure_pocket:
         quadrant_shape=config["detector"]["quadrant_shape"],
         bad_mask_bits=config["select_stars"]["bad_mask_bits"],
         saturation_fraction=config["select_stars"]["saturation_fraction"],
+        subtracted_sky=config["select_stars"]["subtracted_sky"],
         code=code_hash(
             "measure_pocket.py",
             "ztfpsf/psf/models/moffat.py",

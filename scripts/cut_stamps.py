@@ -27,6 +27,7 @@ def cut_stamps(
     size_px: int,
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
+    subtracted_sky: float | str | None,
     max_failed_fraction: float,
 ) -> None:
     """Cut the stamps of every image with selected stars; write one FITS file.
@@ -46,7 +47,7 @@ def cut_stamps(
             raise InputError(counts[image]["status"])
         path_to_sciimg, path_to_mskimg, path_to_varimg = inputs[image]
         science = read_science_image(
-            path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction
+            path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction, subtracted_sky
         )
         sky = measure_sky(science)
         variance = read_variance_plane(path_to_varimg, science, sky) if path_to_varimg else None
@@ -69,6 +70,7 @@ def cut_stamps(
             "size_px": size_px,
             "bad_mask_bits": list(bad_mask_bits),
             "saturation_fraction": saturation_fraction,
+            "subtracted_sky": subtracted_sky,
         },
     )
     write_stamps(concatenate(rows, list(parts.values()), size_px), path_to_stamps, provenance)
@@ -87,5 +89,6 @@ if __name__ == "__main__":
             size_px=snakemake.params.size_px,
             bad_mask_bits=snakemake.params.bad_mask_bits,
             saturation_fraction=snakemake.params.saturation_fraction,
+            subtracted_sky=snakemake.params.subtracted_sky,
             max_failed_fraction=snakemake.params.max_failed_fraction,
         )

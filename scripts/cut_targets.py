@@ -25,6 +25,7 @@ def cut_targets(
     size_px: int,
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
+    subtracted_sky: float | str | None,
     max_failed_fraction: float,
 ) -> None:
     """Cut the stamps of the targets (name, RA and Dec in deg) on every image; write one FITS file.
@@ -39,7 +40,7 @@ def cut_targets(
     def work(image: str) -> Stamps:
         path_to_sciimg, path_to_mskimg, path_to_varimg = inputs[image]
         science = read_science_image(
-            path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction
+            path_to_sciimg, path_to_mskimg, bad_mask_bits, saturation_fraction, subtracted_sky
         )
         sky = measure_sky(science)
         variance = read_variance_plane(path_to_varimg, science, sky) if path_to_varimg else None
@@ -56,6 +57,7 @@ def cut_targets(
             "size_px": size_px,
             "bad_mask_bits": list(bad_mask_bits),
             "saturation_fraction": saturation_fraction,
+            "subtracted_sky": subtracted_sky,
         },
     )
     write_stamps(concatenate(rows, list(parts.values()), size_px), path_to_targets, provenance)
@@ -73,5 +75,6 @@ if __name__ == "__main__":
             size_px=snakemake.params.size_px,
             bad_mask_bits=snakemake.params.bad_mask_bits,
             saturation_fraction=snakemake.params.saturation_fraction,
+            subtracted_sky=snakemake.params.subtracted_sky,
             max_failed_fraction=snakemake.params.max_failed_fraction,
         )

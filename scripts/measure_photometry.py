@@ -46,6 +46,7 @@ def measure_photometry(
     settings: Mapping[str, Any],
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
+    subtracted_sky: float | str | None,
     device: str,
     threads: int,
     max_failed_fraction: float,
@@ -68,7 +69,7 @@ def measure_photometry(
         psf = load_psf(path_to_psf, image)
         files = inputs[image]
         quadrant = read_science_image(
-            files.sciimg, files.mskimg, bad_mask_bits, saturation_fraction
+            files.sciimg, files.mskimg, bad_mask_bits, saturation_fraction, subtracted_sky
         )
         sky = measure_sky(quadrant)
         variance = read_variance_plane(files.varimg, quadrant, sky) if files.varimg else None
@@ -91,6 +92,7 @@ def measure_photometry(
             **settings,
             "bad_mask_bits": list(bad_mask_bits),
             "saturation_fraction": saturation_fraction,
+            "subtracted_sky": subtracted_sky,
             "flags": BITS,
         },
     )
@@ -118,6 +120,7 @@ if __name__ == "__main__":
             settings=snakemake.params.settings,
             bad_mask_bits=snakemake.params.bad_mask_bits,
             saturation_fraction=snakemake.params.saturation_fraction,
+            subtracted_sky=snakemake.params.subtracted_sky,
             device=snakemake.params.device,
             threads=snakemake.threads,
             max_failed_fraction=snakemake.params.max_failed_fraction,

@@ -55,6 +55,7 @@ def measure_pocket(
     quadrant_shape: Sequence[int],
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
+    subtracted_sky: float | str | None,
 ) -> None:
     """Find the law of every image of a stamps file; an image without one is none, with a reason.
 
@@ -73,7 +74,9 @@ def measure_pocket(
     def read(image: str) -> Readable:
         if status[image] != "ok":
             raise InputError(status[image])
-        science = read_science_image(*paths[image], bad_mask_bits, saturation_fraction)
+        science = read_science_image(
+            *paths[image], bad_mask_bits, saturation_fraction, subtracted_sky
+        )
         flat, edge, reason = find_edge(science, parse_quadrant(image), tuple(quadrant_shape))
         is_inverted = science.header.get("POCKET") is True
         stamps = take_image(file.read(image))
@@ -107,4 +110,5 @@ if __name__ == "__main__":
             quadrant_shape=snakemake.params.quadrant_shape,
             bad_mask_bits=snakemake.params.bad_mask_bits,
             saturation_fraction=snakemake.params.saturation_fraction,
+            subtracted_sky=snakemake.params.subtracted_sky,
         )

@@ -43,7 +43,11 @@ def select_stars(
         if own_catalogue and kind == "detection":
             kind = "table"
         science = read_science_image(
-            path_to_sciimg, path_to_mskimg, criteria.bad_mask_bits, criteria.saturation_fraction
+            path_to_sciimg,
+            path_to_mskimg,
+            criteria.bad_mask_bits,
+            criteria.saturation_fraction,
+            criteria.subtracted_sky,
         )
         sky = measure_sky(science)
         selection = select(science, sky, find_sources(science, sky, kind, path, criteria), criteria)

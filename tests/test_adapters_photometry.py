@@ -76,6 +76,7 @@ class Unit:
             settings=OPTIONS,
             bad_mask_bits=BAD_BITS,
             saturation_fraction=0.8,
+            subtracted_sky=None,
             device="cpu",
             threads=2,
             max_failed_fraction=max_failed_fraction,

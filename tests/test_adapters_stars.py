@@ -67,6 +67,7 @@ class Unit:
             size_px=21,
             bad_mask_bits=BAD_BITS,
             saturation_fraction=0.8,
+            subtracted_sky=None,
             max_failed_fraction=max_failed_fraction,
         )
         return read_stamps(self.stamps)

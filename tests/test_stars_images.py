@@ -56,6 +56,21 @@ def test_integer_image(scene, tmp_path):
     assert read((path, mask)).data.dtype == np.float32
 
 
+def test_sky_that_was_subtracted_is_put_back(scene, tmp_path):
+    whole = read(write_scene(scene, tmp_path))
+    lacking = scene._replace(data=scene.data - np.float32(SKY_ADU))
+    paths = write_scene(lacking, tmp_path)
+    fits.setval(paths[0], "BCKGND", value=SKY_ADU)
+    fits.setval(paths[0], "NONSENSE", value=-5.0)
+    for known in (SKY_ADU, "BCKGND"):
+        found = read_science_image(*paths, BAD_BITS, 0.8, known)
+        np.testing.assert_allclose(found.data, whole.data, atol=0.01)
+    with pytest.raises(InputError, match=r"says that -5\.0 ADU of sky were subtracted"):
+        read_science_image(*paths, BAD_BITS, 0.8, "NONSENSE")
+    with pytest.raises(InputError, match="SKYLEVEL"):
+        read_science_image(*paths, BAD_BITS, 0.8, "SKYLEVEL")
+
+
 def test_sky_is_that_drawn(scene, tmp_path):
     sky = measure_sky(read(write_scene(scene, tmp_path)))
     assert sky.level_adu == pytest.approx(SKY_ADU, abs=0.5)

@@ -70,6 +70,7 @@ def test_rule_writes_images_without_targets_too(
         size_px=SIZE,
         bad_mask_bits=BAD_BITS,
         saturation_fraction=0.8,
+        subtracted_sky=None,
         max_failed_fraction=0.5,
     )
     found = open_stamps(path, "cut_targets")

@@ -25,6 +25,7 @@ SETTINGS = {
     "max_neighbour_light": 0.005,
     "edge_px": 15,
     "saturation_fraction": 0.8,
+    "subtracted_sky": None,
     "max_peak_fraction": 0.5,
     "bad_mask_bits": BAD_BITS,
     "reserved_fraction": 0.2,

@@ -184,6 +184,7 @@ def test_target_beside_the_images_is_one_sentence(made: tuple[Workflow, Run]) ->
         size_px=21,
         bad_mask_bits=[],
         saturation_fraction=0.8,
+        subtracted_sky=None,
         max_failed_fraction=0.0,
     )
     fit = f"{results}/fit_psf/gaussian/gauss_newton/{GROUP}_psf.fits"

@@ -70,7 +70,7 @@ def _refuse(image: Readable) -> str:
         return ""
     return (
         f"its sky is {level:.1f} ADU, so it was subtracted, and what the pocket holds depends on "
-        "it: give the image with its sky"
+        "it: give the image with its sky, or say how much (config key select_stars.subtracted_sky)"
     )
 
 

@@ -54,9 +54,12 @@ def read_science_image(
     path_to_mskimg: str,
     bad_mask_bits: Sequence[int],
     saturation_fraction: float,
+    subtracted_sky: float | str | None = None,
 ) -> ScienceImage:
     """Read an image and its mask (none if `path_to_mskimg` is empty).
 
+    `subtracted_sky`: what an image lacks, ADU, or the keyword of its header that says it; it is put
+    back, for noise and the pocket effect depend on it.
     A pixel is saturated above `saturation_fraction` times SATURATE, or where the mask has bit 8
     and `bad_mask_bits` holds it; it is bad where it is not finite or has another of these bits.
     Raises InputError for a file that cannot be read, a missing or impossible GAIN, READNOI or
@@ -69,6 +72,8 @@ def read_science_image(
     if isinstance(status, str) and status != "ok":
         raise InputError(f"{path_to_sciimg}: {status}")
     data = data.astype(np.float32, copy=False)
+    if subtracted_sky is not None:
+        data = data + np.float32(_find_subtracted(subtracted_sky, header, path_to_sciimg))
     gain = _require_positive(header, "GAIN", MAX_GAIN, path_to_sciimg)
     read_noise = require_keyword(header, "READNOI", path_to_sciimg)
     if not 0 <= read_noise <= MAX_READ_NOISE_ELECTRON:
@@ -88,6 +93,17 @@ def read_science_image(
             saturated |= (bits & _to_integer([SATURATED_BIT])) != 0
     saturated &= ~bad
     return ScienceImage(path_to_sciimg, data, header, bad, saturated, gain, read_noise, saturation)
+
+
+def _find_subtracted(sky: float | str, header: fits.Header, path: str) -> float:
+    level = require_keyword(header, sky, path) if isinstance(sky, str) else sky
+    if not 0 <= level <= MAX_SATURATION_ADU:
+        raise InputError(
+            f"{path}: {sky} says that {level} ADU of sky were subtracted; expected 0 to "
+            f"{MAX_SATURATION_ADU:g} ADU: name another keyword or the number "
+            "(config key select_stars.subtracted_sky)."
+        )
+    return level
 
 
 def _find_impossible(data: np.ndarray, path: str) -> np.ndarray:

@@ -65,6 +65,7 @@ class Criteria:
     max_neighbour_light: float  # in parts of the star's own
     edge_px: int
     saturation_fraction: float
+    subtracted_sky: float | str | None  # ADU, or the keyword that says it
     max_peak_fraction: float  # of the saturation level
     bad_mask_bits: list[int]
     reserved_fraction: float

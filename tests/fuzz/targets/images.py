@@ -106,6 +106,7 @@ def cut(inputs: Inputs = PLAIN, config: Mapping[str, Any] = SMALL) -> None:
         size_px=config["cut_stamps"]["size_px"],
         bad_mask_bits=settings["bad_mask_bits"],
         saturation_fraction=settings["saturation_fraction"],
+        subtracted_sky=settings["subtracted_sky"],
         max_failed_fraction=1.0,
     )
 
