@@ -81,8 +81,8 @@ class Run:
         )
         return json.loads((self.folder / "collected.json").read_text())
 
-    def solve(self) -> dict[str, Any]:
-        settings = CONFIG["solve_survey"]
+    def solve(self, **changes: Any) -> dict[str, Any]:
+        settings = CONFIG["solve_survey"] | changes
         flat = {**settings["star_flat"], "superpixels": 3}
         solve_survey(
             path_to_dataset=str(self.folder / "zr"),
@@ -140,6 +140,17 @@ def test_stars_of_the_product_are_those_of_the_simulation(run: Run) -> None:
     varies = truth["variable_mag"].to_numpy() > 0
     assert table["is_variable"][varies & (table["n_used"] + table["n_rejected"] > 5)].mean() > 0.9
     assert table["is_variable"][~varies].mean() < 0.01
+
+
+def test_measurements_may_stay_on_disk(run: Run) -> None:
+    before = read_table(run.folder / PRODUCTS["zero_points"], "solve_survey")
+    run.solve(memory_gb=0.0)
+    after = read_table(run.folder / PRODUCTS["zero_points"], "solve_survey")
+    pd.testing.assert_frame_equal(after, before)
+    # Nothing is left of it.
+    assert {path.name for path in (run.folder / "zr").iterdir()} <= {
+        "cells", "exposures.parquet", "images.parquet",
+    }  # fmt: skip
 
 
 def test_the_record_says_what_is_missing(run: Run) -> None:

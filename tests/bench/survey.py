@@ -77,13 +77,13 @@ def read(root: Path) -> Problem:
 
 def solve_ours(problem: Problem) -> tuple[np.ndarray, int]:
     weights = start_weights(problem.blocks, problem.executor, SCATTER_MAG)
-    normal = make_normal(problem, weights, np.zeros(0))
+    start = np.zeros(problem.layout.size)
+    normal = make_normal(problem, weights, np.zeros(0), start)
     coarse = make_coarse(normal, find_groups(normal))
     inverse = normal.is_fitted / np.where(normal.is_fitted, normal.diagonal[:, 0, 0], 1.0)
     precondition = partial(_precondition, inverse, coarse)
-    start = np.zeros(problem.layout.size)
     solved = gradients.solve(
-        normal.multiply, precondition, normal.right_side, start, TOLERANCE_MAG, 100
+        normal.multiply, precondition, normal.residual, start, TOLERANCE_MAG, 100
     )
     return solved.unknowns, solved.iterations
 

@@ -98,9 +98,9 @@ def multiply(block: Block, layout: Layout, weight: np.ndarray, unknowns: np.ndar
     return project(block, layout, weight * residual)
 
 
-def make_right_side(block: Block, layout: Layout, weight: np.ndarray) -> Sums:
-    """Right-hand side of the normal equations, the stars eliminated."""
-    residual, _ = centre(block, weight, block.mag.astype(float))
+def find_gradient(block: Block, layout: Layout, weight: np.ndarray, unknowns: np.ndarray) -> Sums:
+    """Right-hand side of the normal equations less their matrix times a vector."""
+    residual, _ = centre(block, weight, block.mag - predict(block, layout, unknowns))
     return project(block, layout, weight * residual)
 
 

@@ -10,6 +10,7 @@ Operator = Callable[[np.ndarray], np.ndarray]
 
 class Solved(NamedTuple):
     unknowns: np.ndarray  # (size,)
+    residual: np.ndarray  # (size,) b - N x
     iterations: int
     change_mag: float  # the largest change that is still expected
 
@@ -17,19 +18,19 @@ class Solved(NamedTuple):
 def solve(
     multiply: Operator,
     precondition: Operator,
-    right_side: np.ndarray,
+    residual: np.ndarray,
     start: np.ndarray,
     tolerance: float,
     max_iterations: int,
 ) -> Solved:
     """Solve N x = b for a symmetric N without negative eigenvalues, b in its range.
 
+    `residual` is b - N start.
     Ends when the preconditioned residual, what the next step would change at once if the
     preconditioner were exact, is nowhere above `tolerance`, or after `max_iterations`.
     """
     x = start.copy()
-    residual = right_side - multiply(x) if x.any() else right_side.copy()
-    step = np.zeros_like(x)
+    residual, step = residual.copy(), np.zeros_like(x)
     power = 1.0
     for iteration in range(max_iterations + 1):
         corrected = precondition(residual)
@@ -42,4 +43,4 @@ def solve(
         length = power / float(step @ image)
         x += length * step
         residual -= length * image
-    return Solved(x, iteration, change)
+    return Solved(x, residual, iteration, change)

@@ -5,7 +5,7 @@
 never formed; a product is one pass over the measurements (Padmanabhan et al. 2008).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -15,8 +15,6 @@ from ztfpsf.survey import block as of_block
 from ztfpsf.survey.block import Block, Sums
 from ztfpsf.survey.terms import Layout
 from ztfpsf.survey.weights import Kept, Weights, find_weight, map_blocks
-
-Part = tuple[np.ndarray, Sums]  # units of a block, and their sums
 
 
 class Problem(NamedTuple):
@@ -37,7 +35,7 @@ class Normal(NamedTuple):
     weights: Weights
     diagonal: np.ndarray  # (U, K, K), of each unit by itself, its prior included
     prior: np.ndarray  # (size,), 1 / mag^2
-    right_side: np.ndarray  # (size,)
+    residual: np.ndarray  # (size,), right-hand side less N times the start
 
     @property
     def is_fitted(self) -> np.ndarray:
@@ -46,25 +44,39 @@ class Normal(NamedTuple):
 
     def multiply(self, unknowns: np.ndarray) -> np.ndarray:
         """N times a vector (size,), 0 for units that are not fitted."""
-        product = add_up(self.problem, self.weights, _multiply, unknowns)
-        product += self.prior * unknowns
+        problem, product = self.problem, self.prior * unknowns
+        units = problem.layout.split(product)[0]
+        for touched, sums in map_blocks(
+            _multiply, problem.blocks, self.weights, problem.executor, problem.layout, unknowns
+        ):
+            units[touched] += sums.units
+            product[problem.layout.n_of_units :] += sums.common
         return clear(self, product)
 
 
-def make_normal(problem: Problem, weights: Weights, polynomial_mag: np.ndarray) -> Normal:
-    """Equations with these weights; `polynomial_mag`: prior widths (K - 1,) of a unit's slopes."""
+def make_normal(
+    problem: Problem, weights: Weights, polynomial_mag: np.ndarray, start: np.ndarray
+) -> Normal:
+    """Equations with these weights, at a first solution (size,); one pass.
+
+    `polynomial_mag`: prior widths (K - 1,) of a unit's slopes.
+    """
     layout = problem.layout
     diagonal = np.zeros((layout.n_units, layout.n_coefficients, layout.n_coefficients))
-    for units, part in map_blocks(
-        _make_diagonal, problem.blocks, weights, problem.executor, layout
+    residual = np.zeros(layout.size)
+    units = layout.split(residual)[0]
+    for touched, own, sums in map_blocks(
+        _start, problem.blocks, weights, problem.executor, layout, start
     ):
-        diagonal[units] += part
-    own = np.concatenate([[0.0], polynomial_mag**-2.0])
-    diagonal += np.diag(own)
-    prior = np.concatenate([np.tile(own, layout.n_units), layout.prior_weights()])
-    right_side = add_up(problem, weights, _make_right_side)
-    normal = Normal(problem, weights, diagonal, prior, right_side)
-    return normal._replace(right_side=clear(normal, right_side))
+        diagonal[touched] += own
+        units[touched] += sums.units
+        residual[layout.n_of_units :] += sums.common
+    of_unit = np.concatenate([[0.0], polynomial_mag**-2.0])
+    diagonal += np.diag(of_unit)
+    prior = np.concatenate([np.tile(of_unit, layout.n_units), layout.prior_weights()])
+    normal = Normal(problem, weights, diagonal, prior, residual - prior * start)
+    clear(normal, normal.residual)
+    return normal
 
 
 def clear(normal: Normal, vector: np.ndarray) -> np.ndarray:
@@ -73,35 +85,16 @@ def clear(normal: Normal, vector: np.ndarray) -> np.ndarray:
     return vector
 
 
-def add_up(
-    problem: Problem, weights: Weights, function: Callable[..., Part], *arguments: object
-) -> np.ndarray:
-    """Sum over the blocks of a function that gives (units, Sums), (size,)."""
-    total = np.zeros(problem.layout.size)
-    units = problem.layout.split(total)[0]
-    common = total[problem.layout.n_of_units :]
-    for touched, sums in map_blocks(
-        function, problem.blocks, weights, problem.executor, problem.layout, *arguments
-    ):
-        units[touched] += sums.units
-        common += sums.common
-    return total
-
-
 def _multiply(
     block: Block, kept: Kept, scatter_mag: np.ndarray, layout: Layout, unknowns: np.ndarray
-) -> Part:
+) -> tuple[np.ndarray, Sums]:
     weight = find_weight(block, kept, scatter_mag)
     return block.units, of_block.multiply(block, layout, weight, unknowns)
 
 
-def _make_right_side(block: Block, kept: Kept, scatter_mag: np.ndarray, layout: Layout) -> Part:
+def _start(
+    block: Block, kept: Kept, scatter_mag: np.ndarray, layout: Layout, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Sums]:
     weight = find_weight(block, kept, scatter_mag)
-    return block.units, of_block.make_right_side(block, layout, weight)
-
-
-def _make_diagonal(
-    block: Block, kept: Kept, scatter_mag: np.ndarray, layout: Layout
-) -> tuple[np.ndarray, np.ndarray]:
-    weight = find_weight(block, kept, scatter_mag)
-    return block.units, of_block.make_diagonal(block, layout, weight)
+    diagonal = of_block.make_diagonal(block, layout, weight)
+    return block.units, diagonal, of_block.find_gradient(block, layout, weight, start)

@@ -57,7 +57,7 @@ def fit_survey(problem: Problem, robust: Robust) -> Fit:
     iterations: list[int] = []
     known: Coarse | None = None
     for number in range(1, robust.rounds + 1):
-        normal = make_normal(problem, weights, polynomial)
+        normal = make_normal(problem, weights, polynomial, unknowns)
         inverse = _invert(normal)
         if number == robust.rounds:  # its errors are those of the last weights
             known = None
@@ -138,21 +138,20 @@ def _solve_round(
     That of an earlier round may do, it only speeds up the solution; else it is made anew.
     """
 
-    def solve(matrix: Coarse, first: np.ndarray, limit: int) -> gradients.Solved:
+    def solve(matrix: Coarse, first: gradients.Solved, limit: int) -> gradients.Solved:
         precondition = partial(_precondition, normal, inverse, matrix)
-        return gradients.solve(
-            normal.multiply, precondition, normal.right_side, first, tolerance_mag, limit
+        solved = gradients.solve(
+            normal.multiply, precondition, first.residual, first.unknowns, tolerance_mag, limit
         )
+        return solved._replace(iterations=first.iterations + solved.iterations)
 
-    n_before = 0
+    solved = gradients.Solved(start, normal.residual, 0, np.inf)
     if coarse is not None:
-        solved = solve(coarse, start, PATIENCE)
+        solved = solve(coarse, solved, PATIENCE)
         if solved.change_mag <= tolerance_mag:
             return solved, coarse
-        start, n_before = solved.unknowns, solved.iterations
     coarse = make_coarse(normal, find_groups(normal))
-    solved = solve(coarse, start, robust.max_iterations)
-    return solved._replace(iterations=n_before + solved.iterations), coarse
+    return solve(coarse, solved, robust.max_iterations), coarse
 
 
 def _precondition(
