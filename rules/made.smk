@@ -47,6 +47,7 @@ def steps_of_images(wildcards):
     steps = {
         "select_stars": "counts",
         "cut_stamps": "stamps",
+        "measure_pocket": "pocket",
         "fit_psf": "images",
         "validate_psf": "images",
     }
@@ -152,6 +153,7 @@ def pictures_of_units():
         **{name: drawn[name] for name in ("psf", "residuals", "chi2", "star")},
         "validation": rules.validate_psf.output.picture,
         "photometry": rules.measure_photometry.output.residual,
+        "pocket": rules.plot_pocket.output.picture,
     }
     for unit in pictured_units():
         for name, pattern in shown.items():

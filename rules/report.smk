@@ -2,7 +2,8 @@
 #
 # REQUIRED INPUTS: what the other rules have made, as far as it is there
 # OUTPUTS: results/summarise_run/images.parquet, fits.parquet
-#          results/plot_run/night.png, selection.png, stars.png, psf.png, statuses.html, timing.html
+#          results/plot_run/night.png, selection.png, stars.png, psf.png, pockets.png,
+#          statuses.html, timing.html
 #          results/bin_masters/{nights}/ztfpsf_{nights}_000000_{filtercode}_{kind}.fits
 #          results/plot_masters/{nights}/ztfpsf_{nights}_000000_{filtercode}_{kind}.png
 #          results/index.parquet
@@ -13,6 +14,7 @@ rule summarise_run:
     input:
         counts=made(rules.select_stars.output.counts),
         stamps=made(rules.cut_stamps.output.stamps),
+        pocket=made(rules.measure_pocket.output.pocket),
         psf=made(rules.fit_psf.output.psf),
         fits=made(rules.fit_psf.output.images, FITS),
         validated=made(rules.validate_psf.output.images),
@@ -74,6 +76,12 @@ rule plot_run:
             category="PSF",
             subcategory="focal plane",
             labels={"picture": "focal plane", "fit": FIRST_FIT},
+        ),
+        pockets=report(
+            picture("results/plot_run/pockets"),
+            caption="captions/pockets.rst",
+            category="Run",
+            labels={"what": "4. capacity of the pockets"},
         ),
     log:
         "logs/plot_run/run.log",

@@ -7,6 +7,7 @@ from ztfpsf.overview.statuses import STATUS_FORMATS, TIMING_FORMATS, describe_ru
 from ztfpsf.overview.timing import make_timing_table
 from ztfpsf.plots.focal_plane import WHISKERS, Map, draw_maps
 from ztfpsf.plots.night import draw_night
+from ztfpsf.plots.pocket_run import draw_capacities
 from ztfpsf.plots.selection import draw_selection
 from ztfpsf.plots.style import draw_picture
 
@@ -30,6 +31,7 @@ def plot_run(
     path_to_selection: str,
     path_to_stars: str,
     path_to_psf: str,
+    path_to_pockets: str,
     path_to_statuses: str,
     path_to_timing: str,
     fit: str,
@@ -42,6 +44,7 @@ def plot_run(
     quadrants = images.groupby(["ccdid", "qid"]).median(numeric_only=True).reset_index()
     draw_picture(path_to_night, draw_night, images, title)
     draw_picture(path_to_selection, draw_selection, images, title)
+    draw_picture(path_to_pockets, draw_capacities, images, title)
     for path, maps in ((path_to_stars, STARS), (path_to_psf, PSF)):
         draw_picture(path, draw_maps, quadrants, maps, f"{title}: medians of the images")
     text = "Failed images first, then bad, usable and good ones."
@@ -64,6 +67,7 @@ if __name__ == "__main__":
             path_to_selection=snakemake.output.selection,
             path_to_stars=snakemake.output.stars,
             path_to_psf=snakemake.output.psf,
+            path_to_pockets=snakemake.output.pockets,
             path_to_statuses=snakemake.output.statuses,
             path_to_timing=snakemake.output.timing,
             fit=snakemake.params.fit,

@@ -22,11 +22,19 @@ CCD = "ztf_20200924431759_000655_zr_c13_o"
 GOOD, FEW, LOST, KILLED, WAITING = (
     f"{CCD}_q{q}" if q else f"{CCD[:-4]}14_o_q1" for q in (3, 1, 2, 4, 0)
 )
-NAMES = ("calibrate_science", "select_stars", "cut_stamps", "fit_psf", "validate_psf")
+NAMES = (
+    "calibrate_science",
+    "select_stars",
+    "cut_stamps",
+    "measure_pocket",
+    "fit_psf",
+    "validate_psf",
+)
 KINDS = {
     "calibrate_science": "{exposure}_c{ccdid}_o_status.json",
     "select_stars": "{unit}_counts.json",
     "cut_stamps": "{unit}_stamps.fits",
+    "measure_pocket": "{unit}_pocket.parquet",
     "fit_psf": "{unit}_images.parquet",
     "validate_psf": "{unit}_images.parquet",
 }
@@ -52,6 +60,8 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     Path(f"logs/select_stars/{LOST}.log").write_text("10:00 INFO begun\n10:01 ERROR no such file\n")
     Path(f"logs/cut_stamps/{KILLED}.log").write_text("10:00 INFO begun\n")
     write_image_table(Path(f"cut_stamps/{GOOD}_stamps.fits"), GOOD)
+    row = {"image": GOOD, "law": "measured", "capacity_adu": 280.0, "capacity_error_adu": 1.5}
+    write_table(pd.DataFrame([row]), f"measure_pocket/{GOOD}_pocket.parquet", PROVENANCE)
     row = {"image": GOOD, "status": "not converged", "chi2": 30.0, "dof": 20, "n_fitted": 24}
     write_table(pd.DataFrame([row]), f"fit_psf/{GOOD}_images.parquet", PROVENANCE)
     row = {"image": GOOD, "verdict": "usable", "fwhm_px": 2.0, "zero_point_mag": 26.0}
@@ -201,11 +211,12 @@ def test_report_of_a_run_that_has_made_nothing(tmp_path: Path, monkeypatch) -> N
     summarise_run(
         units={GOOD: [GOOD]}, steps=steps, pattern_of_psf="{unit}.fits", paths_to_fits=[], **tables
     )
-    pictures = ("night", "selection", "stars", "psf")
+    pictures = ("night", "selection", "stars", "psf", "pockets")
     paths = {f"path_to_{name}": f"{name}.svg" for name in pictures}
     pages = {f"path_to_{name}": f"{name}.html" for name in ("statuses", "timing")}
     plot_run(**tables, **paths, **pages, fit="moffat, adam")
     assert "No image has stars" in Path("selection.svg").read_text()
+    assert "the law of no pocket was measured" in Path("pockets.svg").read_text()
     assert "failed (1)" in Path("night.svg").read_text()
     assert "calibrate_science: has not run" in Path("statuses.html").read_text()
     assert Path("timing.html").read_text().count("<tr>") == 1

@@ -20,6 +20,7 @@ from ztfpsf.plots.focal_plane import (
 )
 from ztfpsf.plots.masters import Night, draw_masters
 from ztfpsf.plots.night import MOST_BARS, bin_times, draw_night
+from ztfpsf.plots.pocket_run import draw_capacities
 from ztfpsf.plots.psf_figure import find_growth, find_profile
 from ztfpsf.plots.selection import draw_selection
 from ztfpsf.plots.style import MASKED, styled
@@ -142,6 +143,20 @@ def test_bins_of_time_hold_every_image() -> None:
         assert counts.sum() == len(days)
         assert len(edges) <= MOST_BARS + 1
         assert np.diff(edges).min() > 0.9 / 1440
+
+
+def test_capacities_of_the_pockets_against_time() -> None:
+    """A line for each quadrant with its epochs; quadrants without a law are left out."""
+    night = make_images(5).assign(ccdid=9, pocket_capacity_error_adu=2.0)
+    night["qid"] = np.resize(QUADRANTS, len(night))
+    night["pocket_capacity_adu"] = np.where(night["qid"] == 4, np.nan, 100.0 * night["qid"])
+    figure = draw_capacities(night, "run")
+    _, axes, _ = figure.axes
+    lines = {one.get_label(): one.lines[0].get_ydata() for one in axes.containers}
+    assert set(lines) == {"c09 q1", "c09 q2", "c09 q3"}
+    np.testing.assert_allclose(np.array(lines["c09 q2"], float), np.full(5, 200.0))
+    text = texts(draw_capacities(night.assign(pocket_capacity_adu=np.nan), "run"))
+    assert "no pocket was measured" in text
 
 
 def test_selection_shows_every_reason() -> None:

@@ -35,7 +35,10 @@ TABLES = (
     "summarise_run/fits.parquet",
     "index.parquet",
 )
-PICTURES = {"loss", "psf", "residuals", "chi2", "star", "validation", "photometry", "focal plane"}
+PICTURES = {
+    *("loss", "psf", "residuals", "chi2", "star"),
+    *("validation", "photometry", "pocket", "focal plane"),
+}
 # Opens a category from the menu, and counts what is listed: its entries, or its folders.
 LIST = """
 const [name] = arguments;

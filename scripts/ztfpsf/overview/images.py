@@ -22,6 +22,7 @@ DEPTH_SIGMA = 5.0
 # Columns of the tables of the rules, under their names.
 TAKEN = ("gain", "read_noise_electron", "exptime_s", "obsmjd", "sky_adu", "sky_rms_adu")
 FITTED = ("n_fitted", "n_reserved", "n_rejected", "chi2", "dof", "iterations", "seconds", "device")
+POCKET = ("capacity_adu", "capacity_error_adu")
 VALIDATED = (
     "verdict",
     "reason",
@@ -188,14 +189,14 @@ def explain_silence(path_to_log: str) -> str:
 
 def describe(records: Mapping[str, Record | None], noise_area_px: float) -> dict[str, Any]:
     """The numbers of an image."""
-    selected, taken, fitted, validated = (
-        records[rule] or {} for rule in ("select_stars", "cut_stamps", "fit_psf", "validate_psf")
-    )
+    rules = ("select_stars", "cut_stamps", "measure_pocket", "fit_psf", "validate_psf")
+    selected, taken, pocket, fitted, validated = (records[rule] or {} for rule in rules)
     rejected = selected.get("rejected", {})
     row = {"n_selected": selected.get("kept", np.nan)}
     row |= {f"n_rejected_{reason}": rejected.get(reason, np.nan) for reason in REASONS}
     for record, names in ((taken, TAKEN), (fitted, FITTED), (validated, VALIDATED)):
         row |= {name: record.get(name, "" if name in TEXTS else np.nan) for name in names}
+    row |= {f"pocket_{name}": pocket.get(name, np.nan) for name in POCKET}
     row["device"] = row["device"] if isinstance(row["device"], str) else ""
     row["seeing_arcsec"] = row["fwhm_px"] * PIXEL_ARCSEC
     row["chi2_per_dof"] = row["chi2"] / row["dof"]
