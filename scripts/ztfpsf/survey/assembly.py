@@ -61,15 +61,15 @@ def _take_together(
     total, mean_u, mean_v = np.zeros(n), np.zeros(n), np.zeros(n)
     for star in range(len(star_start) - 1):
         for i in range(star_start[star], star_start[star + 1]):
-            row = start[star]
-            while row < n_rows:
+            row = n_rows - 1  # the next measurement is often of the last one's field
+            while row >= start[star]:
                 j = first[row]
                 same = group[i] == group[j] and quadrant[i] == quadrant[j]
                 if same and superpixel[i] == superpixel[j]:
                     break
-                row += 1
-            if row == n_rows:
-                first[row] = i
+                row -= 1
+            if row < start[star]:
+                row, first[n_rows] = n_rows, i
                 n_rows += 1
             total[row] += weight[i]
             mean_u[row] += weight[i] * u[i]

@@ -5,6 +5,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from ztfpsf.survey.block import Block
+from ztfpsf.survey.loops import compiled
 from ztfpsf.survey.normal import Normal
 from ztfpsf.survey.space import Groups
 from ztfpsf.survey.weights import Kept, map_blocks, unpack
@@ -35,12 +36,36 @@ def find_groups(normal: Normal) -> Groups:
 
 def _connect(block: Block, kept: Kept, scatter_mag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of units that have the block's connections and no more."""
-    star = np.repeat(np.arange(block.n_stars), block.n_per_star)
     is_used = unpack(block, kept) > 0
-    n_units, n = len(block.units), len(block.units) + block.n_stars
-    ends = (block.unit[is_used], n_units + star[is_used])
-    graph = sparse.coo_array((np.ones(len(ends[0]), np.uint8), ends), (n, n))
-    _, label = connected_components(graph, directed=False)
-    label = label[:n_units]
-    _, first = np.unique(label, return_index=True)
-    return block.units, block.units[first[np.searchsorted(label[first], label)]]
+    first = _find_first(block.star_start, block.unit, is_used, len(block.units))
+    return block.units, block.units[first]
+
+
+@compiled
+def _find_first(
+    star_start: np.ndarray, unit: np.ndarray, used: np.ndarray, n_units: int
+) -> np.ndarray:
+    """For each unit the first one that it hangs together with, (n_units,)."""
+    first = np.arange(n_units)
+    for star in range(len(star_start) - 1):
+        one = -1
+        for i in range(star_start[star], star_start[star + 1]):
+            if not used[i]:
+                continue
+            other = _follow(first, unit[i])
+            if one < 0:
+                one = other
+            elif other != one:
+                one, other = min(one, other), max(one, other)
+                first[other] = one
+    for number in range(n_units):
+        first[number] = _follow(first, number)
+    return first
+
+
+@compiled
+def _follow(first: np.ndarray, number: int) -> int:
+    while first[number] != number:
+        first[number] = first[first[number]]
+        number = first[number]
+    return number
