@@ -134,7 +134,7 @@ rule plot_lightcurve:
             picture("results/plot_lightcurve/{target}_{filtercode}_lightcurve"),
             caption="captions/lightcurve.rst",
             category="Light curves",
-            labels={"target": "{target}", "filter": "{filtercode}"},
+            labels=LIGHTCURVE_LABELS,
         ),
     log:
         "logs/plot_lightcurve/{target}_{filtercode}.log",

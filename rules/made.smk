@@ -166,3 +166,25 @@ def pictures_of_units():
                     subcategory=unit,
                     labels={"picture": name, "fit": FIRST_FIT},
                 )
+
+
+# --- light curves of targets that this run does not name ---
+
+
+def pictures_of_other_lightcurves():
+    """Those that are there: of a run of other images in the same directory.
+
+    Their paths are absolute, since this run knows no images to make them from.
+    """
+    pattern = os.path.abspath(rules.plot_lightcurve.output.picture)
+    for target, filtercode in zip(*glob_wildcards(pattern)):
+        if target not in TARGETS.targets:
+            named = {"target": target, "filtercode": filtercode}
+            yield report(
+                pattern.format(**named),
+                caption="captions/lightcurve.rst",
+                category="Light curves",
+                labels={
+                    key: text.format(**named) for key, text in LIGHTCURVE_LABELS.items()
+                },
+            )

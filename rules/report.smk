@@ -166,3 +166,4 @@ rule report:
         ),
         pictures_of_masters,
         [*pictures_of_units()],
+        [*pictures_of_other_lightcurves()],

@@ -3,6 +3,13 @@
 # REQUIRED INPUTS: SHEET and TARGETS of common.smk
 # OUTPUTS: the functions that the rules of lightcurves.smk call
 
+# The page about the run looks for the picture's name.
+LIGHTCURVE_LABELS = {
+    "picture": "light curve",
+    "target": "{target}",
+    "filter": "{filtercode}",
+}
+
 
 @cache
 def targets_of_unit(unit):
