@@ -151,6 +151,7 @@ def pictures_of_units():
     shown = {
         "loss": rules.compare_fits.output.loss,
         **{name: drawn[name] for name in ("psf", "residuals", "chi2", "star")},
+        "pocket_stars": drawn["pocket"],
         "validation": rules.validate_psf.output.picture,
         "photometry": rules.measure_photometry.output.residual,
         "pocket": rules.plot_pocket.output.picture,

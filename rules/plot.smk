@@ -1,7 +1,7 @@
 # Pictures of one fit.
 #
 # REQUIRED INPUTS: results/cut_stamps/{unit}_stamps.fits, results/fit_psf/{model}/{optimiser}/{unit}_*
-# OUTPUTS: results/plot_psf/{model}/{optimiser}/{unit}_{residuals,chi2,star,psf}.png
+# OUTPUTS: results/plot_psf/{model}/{optimiser}/{unit}_{residuals,chi2,star,psf,pocket}.png
 
 
 rule plot_psf:
@@ -15,6 +15,7 @@ rule plot_psf:
         chi2=picture("results/plot_psf/{model}/{optimiser}/{unit}_chi2"),
         star=picture("results/plot_psf/{model}/{optimiser}/{unit}_star"),
         psf=picture("results/plot_psf/{model}/{optimiser}/{unit}_psf"),
+        pocket=picture("results/plot_psf/{model}/{optimiser}/{unit}_pocket"),
     log:
         "logs/plot_psf/{model}/{optimiser}/{unit}.log",
     conda:

@@ -7,18 +7,22 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from fit_products import IMAGES, N_RESERVED, SIZE, Products, make_products
+from fit_products import IMAGES, N_RESERVED, SIZE, Products, make_products, make_psf
 from matplotlib.figure import Figure
 from plot_psf import plot_psf
 from ztfpsf.errors import InputError
-from ztfpsf.io import write_table
+from ztfpsf.io import make_provenance, write_table
 from ztfpsf.plots import choice
 from ztfpsf.plots.chi2 import draw_chi2, find_medians
 from ztfpsf.plots.photometry import Cut, draw_densest
+from ztfpsf.plots.pocket_stars import draw_pocket_stars, measure_differences
 from ztfpsf.plots.residuals import draw_residuals, stack
 from ztfpsf.plots.star_figure import choose, draw_star
 from ztfpsf.plots.style import draw_picture, make_text_figure, round_up, save, shorten, styled
+from ztfpsf.pocket.flat import NO_FLAT
+from ztfpsf.pocket.law import N_DROPS, Pocket
 from ztfpsf.psf.product.drawn import Drawn, draw
+from ztfpsf.psf.product.file import write_psfs
 from ztfpsf.quality import STAR_COLUMNS, Bin, format_chi2, magnitude_bins, measured, usable
 
 
@@ -106,6 +110,31 @@ def test_models_lie_on_the_stars(two_images: Products) -> None:
     assert np.isfinite(drawn.data).sum() == drawn.data.size - len(order)
     assert np.nanmean(drawn.normalised_residual**2) == pytest.approx(1.0, abs=0.05)
     np.testing.assert_array_equal(drawn.x0_px, two_images.star_table["x0_px"].iloc[order])
+
+
+def test_what_the_pocket_did_is_shown(products: Products, tmp_path: Path) -> None:
+    """Stars that were read from the left; freed, they are their models again."""
+    path = tmp_path / "psf.fits"
+    pocket = Pocket(np.full(N_DROPS, 0.06), NO_FLAT, np.array(1.0))
+    psf = make_psf(IMAGES[0])._replace(pocket=pocket)
+    write_psfs([psf], "moffat", path, make_provenance([], {}))
+    drawn = draw(products.cubes, products.star_table, path)
+    as_read = products.cubes._replace(data=products.cubes.data + drawn.deferred)
+    drawn = draw(as_read, products.star_table, path)
+    faint = drawn.stars["mag"].to_numpy() > 16
+    read, freed = (
+        measure_differences(drawn, data)[faint].median()
+        for data in (drawn.data + drawn.deferred, drawn.data)
+    )
+    assert read["x"] > 0.01
+    assert read["g1"] > 0.3
+    assert read["aperture"] < -2.0
+    assert abs(freed["x"]) < 0.2 * read["x"]
+    assert abs(freed["g1"]) < 0.5 * read["g1"]
+    figure = draw_pocket_stars(as_read, pd.concat([products.star_table] * 2), path, "unit")
+    assert "as read\nfreed" in texts(figure)
+    figure = draw_pocket_stars(products.cubes, products.star_table, products.psf, "unit")
+    assert "no law of the pocket is known" in texts(figure)
 
 
 def test_star_without_stamp(products: Products) -> None:
@@ -266,7 +295,7 @@ def test_unknown_format(tmp_path: Path) -> None:
 
 
 def run(products: Products, folder: Path, suffix: str = "png") -> list[Path]:
-    names = ("residuals", "chi2", "star", "picture")
+    names = ("residuals", "chi2", "star", "picture", "pocket")
     paths = [folder / f"{name}.{suffix}" for name in names]
     plot_psf(
         **products.paths(),
@@ -280,7 +309,7 @@ def run(products: Products, folder: Path, suffix: str = "png") -> list[Path]:
 
 
 def test_adapter(products: Products, tmp_path: Path) -> None:
-    for path in run(products, tmp_path):
+    for path in run(products, tmp_path)[:4]:
         pixels = matplotlib.image.imread(path)
         assert min(pixels.shape[:2]) > 500
         assert pixels[..., :3].std() > 0.05

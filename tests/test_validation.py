@@ -82,7 +82,7 @@ def make_drawn(star, model, n=120, seed=1, noise=1.0, sky_adu=SKY_ADU) -> Drawn:
             "dof": SIZE**2 - 4,
         }
     )
-    return Drawn(stars, data, expected + sky_adu, variance, x0, y0)
+    return Drawn(stars, data, expected + sky_adu, variance, x0, y0, np.zeros_like(data))
 
 
 def draw_all(profile, flux, dx, dy) -> np.ndarray:

@@ -37,7 +37,7 @@ TABLES = (
 )
 PICTURES = {
     *("loss", "psf", "residuals", "chi2", "star"),
-    *("validation", "photometry", "pocket", "focal plane"),
+    *("validation", "photometry", "pocket", "pocket_stars", "focal plane"),
 }
 # Opens a category from the menu, and counts what is listed: its entries, or its folders.
 LIST = """

@@ -32,6 +32,7 @@ class Drawn(NamedTuple):
     variance: np.ndarray  # (n, S, S) ADU^2, of the model
     x0_px: np.ndarray  # (n,) column and row of the image at pixel [0, 0]
     y0_px: np.ndarray
+    deferred: np.ndarray  # (n, S, S) ADU, what the pocket did
 
     @property
     def normalised_residual(self) -> np.ndarray:
@@ -50,7 +51,7 @@ def draw(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -> Drawn:
     if not parts:
         size_px = stamps.data.shape[-1]
         blank = np.zeros((0, size_px, size_px))
-        return Drawn(stars.iloc[:0], blank, blank, blank, np.zeros(0), np.zeros(0))
+        return Drawn(stars.iloc[:0], blank, blank, blank, np.zeros(0), np.zeros(0), blank)
     tables, *arrays = zip(*parts, strict=True)
     table = pd.concat(tables)
     order = np.argsort(table.index)  # that of `stars`, not image by image
@@ -76,8 +77,8 @@ def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -
             scene = jnp.where(is_good, model, pixels)
             change = np.asarray(_defer(psf.pocket.at(*place), scene))
         data = np.where(is_good, pixels - change, np.nan)
-        corner = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
-        yield Drawn(rows, data, model, variance, *corner)
+        x0_px, y0_px = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
+        yield Drawn(rows, data, model, variance, x0_px, y0_px, change)
 
 
 def find_stamps(stamps: Stamps, rows: pd.DataFrame) -> np.ndarray:
