@@ -93,7 +93,7 @@ def _draw(
     return image.array * oversampling**2
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2)  # GalSim keeps 40 MB for each
 def centred_psf(settings: PsfSettings, u: float, v: float) -> galsim.GSObject:
     """GalSim's object of the PSF without the pixel; lengths in px, centroid at 0, flux 1."""
     psf = _uncentred(settings, u, v)
