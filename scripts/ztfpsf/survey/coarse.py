@@ -59,8 +59,9 @@ def make_coarse(normal: Normal, groups: Groups) -> Coarse:
     space = make_space(normal.problem.layout, groups)
     if space.size > MAX_SIZE:
         raise InputError(
-            f"{space.size} fields and common terms are more than the {MAX_SIZE} that fit; take "
-            "fewer periods of the star flat, a lower degree of the zero points, or fewer fields."
+            f"{space.size} zero points of fields and common terms are more than the {MAX_SIZE} that "
+            "fit; take zero points of exposures instead of quadrants (solve_survey.zero_point.unit), "
+            "of a lower degree, fewer periods of the star flat, or fewer fields."
         )
     matrix, quadrants = _assemble(normal, space)
     _add_probed(normal, space, matrix)
