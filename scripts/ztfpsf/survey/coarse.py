@@ -59,9 +59,10 @@ def make_coarse(normal: Normal, groups: Groups) -> Coarse:
     space = make_space(normal.problem.layout, groups)
     if space.size > MAX_SIZE:
         raise InputError(
-            f"{space.size} zero points of fields and common terms are more than the {MAX_SIZE} that "
-            "fit; take zero points of exposures instead of quadrants (solve_survey.zero_point.unit), "
-            "of a lower degree, fewer periods of the star flat, or fewer fields."
+            f"{space.size} zero points of fields and common terms are more than the {MAX_SIZE} "
+            "that fit; take zero points of exposures instead of quadrants (config key "
+            "solve_survey.zero_point.unit), a lower degree, fewer periods of the star flat, or "
+            "fewer fields."
         )
     matrix, quadrants = _assemble(normal, space)
     _add_probed(normal, space, matrix)
