@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -98,7 +97,7 @@ def make_chunk(
     places = [_find_places(image, size) for image in stamps]
     filled = [_fill(image, place, size) for image, place in zip(stamps, places, strict=True)]
     filled += filled[-1:] * (n_images - len(filled))
-    stack = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *filled)
+    stack = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *filled))
     grid = replace(settings.grid, degree=min(settings.grid.degree, size.degree))
     return Chunk(model, replace(settings, grid=grid), size, stamps, places, stack)
 

@@ -3,7 +3,9 @@
 Arrays have the leading axes image and star, p and n.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +17,8 @@ from ztfpsf.psf.inputs.stack import Chunk, list_blocks, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
 from ztfpsf.psf.problem.blocks import count_used, map_problems
-from ztfpsf.psf.problem.normal import NormalEquations, normal_equations
-from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
+from ztfpsf.psf.problem.normal import NormalEquations, StarProducts, all_products, assemble
+from ztfpsf.psf.problem.parameters import Parameters, Pixels, Problem, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
 
 
@@ -43,21 +45,69 @@ def _choose_stars(
     return chosen, start._replace(stars=begin)
 
 
-@partial(jax.jit, static_argnames=("model", "batch"))
 def find_normal(
     model: PsfModel, stars: StarData, parameters: Parameters, is_wanted: np.ndarray, batch: Batch
 ) -> NormalEquations:
-    """Normal equations of the problems `is_wanted` (p,), leading axis `problem`."""
-    n_used = jnp.where(is_wanted, count_used(stars.weight), 0)
+    """Normal equations of the problems `is_wanted` (p,), leading axis `problem`.
+
+    In two parts, so that the larger one is compiled once for grids of all degrees.
+    """
+    params = local_params(model, parameters, stars)
+    n_used = _count_wanted(stars.weight, is_wanted)
+    modes = stars.grid and stars.grid.modes
+    fitted = StarsInPsf(parameters.stars, params)
+    products = _find_products(model, fitted, stars.pixels, modes, n_used, batch)
+    return _assemble(model, parameters, stars, products, n_used, batch)
+
+
+@jax.jit
+def _count_wanted(weight: Array, is_wanted: Array) -> Array:
+    """Stars of each problem that count, (p,)."""
+    return jnp.where(is_wanted, count_used(weight), 0)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def _find_products(
+    model: PsfModel,
+    fitted: StarsInPsf,
+    pixels: Pixels,
+    modes: Array | None,
+    n_used: Array,
+    batch: Batch,
+) -> StarProducts:
+    def find_one(one: tuple[StarsInPsf, Pixels, Array | None], its_n: Array) -> StarProducts:
+        fitted, its_pixels, its_modes = one
+        return all_products(model, *fitted, its_pixels, its_modes, its_n, batch.stars)
+
+    return _map_counted(find_one, (fitted, pixels, modes), n_used, batch)
+
+
+@partial(jax.jit, static_argnames=("model", "batch"))
+def _assemble(
+    model: PsfModel,
+    parameters: Parameters,
+    stars: StarData,
+    products: StarProducts,
+    n_used: Array,
+    batch: Batch,
+) -> NormalEquations:
+    def assemble_one(
+        one: tuple[Parameters, StarData, StarProducts], its_n: Array
+    ) -> NormalEquations:
+        return assemble(model, *one, its_n, batch.stars)
+
+    return _map_counted(assemble_one, (parameters, stars, products), n_used, batch)
+
+
+def _map_counted(one: Callable[[Any, Array], Any], arrays: Any, n_used: Array, batch: Batch) -> Any:
+    """`one(arrays, number of stars that count)` of every problem."""
     # Problems that are worked on together go as far as the one with most stars.
     most = jnp.max(n_used)
 
-    def find_one(one: tuple[Parameters, StarData, Array]) -> NormalEquations:
-        parameters, its_stars, its_n = one
-        n = its_n if batch.problems == 1 else most
-        return normal_equations(model, parameters, its_stars, n, batch.stars)
+    def call(its: tuple[Any, Array]) -> Any:
+        return one(its[0], its[1] if batch.problems == 1 else most)
 
-    return map_problems(find_one, (parameters, stars, n_used), batch.problems)
+    return map_problems(call, (arrays, n_used), batch.problems)
 
 
 @partial(jax.jit, static_argnames="model")
@@ -70,9 +120,8 @@ def refit(
     model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: np.ndarray, batch: int
 ) -> Array:
     """All stars (p, n, 4), those of `rows` (p, u) fitted anew in their PSF."""
-    pixels = stars.data, stars.weight, stars.around
     for block in list_blocks(rows):
-        fitted = fitted._replace(stars=_refit_block(model, fitted, pixels, block, batch))
+        fitted = fitted._replace(stars=_refit_block(model, fitted, stars.pixels, block, batch))
     return fitted.stars
 
 
@@ -80,7 +129,7 @@ def refit(
 def _refit_block(
     model: PsfModel,
     fitted: StarsInPsf,
-    pixels: tuple[Array, Array, Array],
+    pixels: Pixels,
     rows: Array,
     batch: int,
 ) -> Array:
@@ -125,7 +174,7 @@ def covariances(
 
     `psf_covariance`: (p, m, m) of its coefficients.
     """
-    found = jnp.asarray(np.zeros((*fitted.stars.shape, 4)))
+    found = jax.device_put(np.zeros((*fitted.stars.shape, 4)))
     for block in list_blocks(rows):
         found = _add_covariances(found, model, fitted, stars, psf_covariance, block, batch)
     return found

@@ -20,7 +20,7 @@ from ztfpsf.psf.problem.objective import (
     make_prior,
     prior_chi2,
 )
-from ztfpsf.psf.problem.parameters import GridTerms, Parameters, StarData
+from ztfpsf.psf.problem.parameters import GridTerms, Parameters, Pixels, StarData
 from ztfpsf.psf.problem.places import Terms, join, make_terms, sum_profile, sum_vectors
 from ztfpsf.psf.profile.residual_grid import REACH, ResidualGrid, band, project_band, respond
 from ztfpsf.psf.profile.star import (
@@ -103,7 +103,8 @@ def all_products(
     model: PsfModel,
     stars: Array,
     params: Array,
-    data: StarData,
+    pixels: Pixels,
+    modes: Array | None,
     n_used: Array | int,
     batch: int,
 ) -> StarProducts:
@@ -111,12 +112,11 @@ def all_products(
 
     def one(*its: Array) -> StarProducts:
         products = star_products(model, *its)
-        if data.grid is None or products.response is None:
+        if modes is None or products.response is None:
             return products
-        return products._replace(response=products.response @ data.grid.modes)
+        return products._replace(response=products.response @ modes)
 
-    arrays = (stars, params, data.data, data.weight, data.around)
-    return map_stars(one, arrays, n_used, batch)
+    return map_stars(one, (stars, params, *pixels), n_used, batch)
 
 
 def normal_equations(
@@ -127,7 +127,20 @@ def normal_equations(
     Stars from number `n_used` on have no weight.
     """
     params = local_params(model, parameters, stars)
-    products = all_products(model, parameters.stars, params, stars, n_used, batch)
+    modes = stars.grid and stars.grid.modes
+    products = all_products(model, parameters.stars, params, stars.pixels, modes, n_used, batch)
+    return assemble(model, parameters, stars, products, n_used, batch)
+
+
+def assemble(
+    model: PsfModel,
+    parameters: Parameters,
+    stars: StarData,
+    products: StarProducts,
+    n_used: Array | int,
+    batch: int,
+) -> NormalEquations:
+    """The same from the products of its stars."""
     gram, s = products.gram, N_STAR_PARAMETERS
     terms = make_terms(model, stars)
     beside, slope, of_grid = gram[:, s:-1, s:-1], gram[:, s:-1, -1], None

@@ -27,6 +27,14 @@ class GridTerms(NamedTuple):
     profile_precision: Array  # (B,) the same for the profile's terms, 0 for the first
 
 
+class Pixels(NamedTuple):
+    """What is compared with the models of the stars."""
+
+    data: Array  # (n, S, S) ADU
+    weight: Array  # (n, S, S) 1/ADU^2, 0 where masked
+    around: Array  # (n, 2) background that the sky around says (ADU), and 1 / its variance
+
+
 class StarData(NamedTuple):
     """Data of the stars of one problem. S = stamp size, B = terms of the field polynomial."""
 
@@ -35,6 +43,11 @@ class StarData(NamedTuple):
     basis: Array  # (n, B) polynomial terms at the star's position
     around: Array  # (n, 2) background that the sky around says (ADU), and 1 / its variance
     grid: GridTerms | None = None
+
+    @property
+    def pixels(self) -> Pixels:
+        """Without what the PSF depends on."""
+        return Pixels(self.data, self.weight, self.around)
 
 
 class Parameters(NamedTuple):

@@ -118,7 +118,8 @@ def star_covariances(
     two errors are independent and add.
     """
     s = N_STAR_PARAMETERS
-    products = all_products(model, *fitted, data, len(fitted.stars), batch)
+    modes = data.grid and data.grid.modes
+    products = all_products(model, *fitted, data.pixels, modes, len(fitted.stars), batch)
     gram = products.gram[:, :s, :s]
     diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
     # Singular only without data; such stars are flagged by their number of pixels.

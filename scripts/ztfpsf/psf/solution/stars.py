@@ -1,7 +1,6 @@
 """All stars of the images in the PSF of their image: fitted, reserved and rejected ones."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -26,12 +25,12 @@ def fit_all_stars(
     """
     model, batch, use = chunk.model, chunk.settings.batch, cleaned.is_fitted(chunk)
     data, n, k = cleaned.data(chunk), chunk.size.n_candidates, model.n_params
-    grid = None if coefficients.grid is None else jnp.asarray(coefficients.grid)
-    best = Parameters(cleaned.best.stars, jnp.asarray(coefficients.profile), grid)
+    grid = None if coefficients.grid is None else jax.device_put(coefficients.grid)
+    best = Parameters(cleaned.best.stars, jax.device_put(coefficients.profile), grid)
     known = StarsInPsf(best.stars, local_params(model, best, data))
     rows = list_rows(np.asarray(chunk.stack.is_star) & ~use)
     known = known._replace(stars=refit(model, known, data, rows, batch.stars))
-    errors = covariances(model, known, data, jnp.asarray(coefficients.covariance), rows, batch)
+    errors = covariances(model, known, data, jax.device_put(coefficients.covariance), rows, batch)
     used = use[:, :n]
     others = StarFits(
         np.array(known.stars),
@@ -42,7 +41,7 @@ def fit_all_stars(
     for array, of_fitted in zip(others, fitted, strict=True):
         array[:, :n][used] = of_fitted[used]
     params = known.params.at[..., :k].set(others.params)
-    in_psf = StarsInPsf(jnp.asarray(others.parameters), params)
+    in_psf = StarsInPsf(jax.device_put(others.parameters), params)
     models = draw(model, in_psf, chunk.size.size_px, batch.stars)
     quality = _measure(cleaned.image(chunk), cleaned.kept, models, in_psf.stars)
     model_error = cleaned.kept.noise.model_error

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -56,9 +55,9 @@ def begin_grid(chunk: Chunk, use: np.ndarray, best: Parameters) -> tuple[Paramet
     precision = np.full((p, n_terms), START_PRECISION)
     of_profile = np.full((p, basis.shape[2]), START_PROFILE_PRECISION)
     of_profile[:, 0] = 0.0
-    grid = GridTerms(*(jnp.asarray(part) for part in (terms, modes, precision, of_profile)))
+    grid = GridTerms(*jax.device_put((terms, modes, precision, of_profile)))
     n_effective = np.zeros((p, settings.groups(degree).max() + 1))
-    start = best._replace(grid=jnp.zeros((p, modes.shape[2], n_terms)))
+    start = best._replace(grid=jax.device_put(np.zeros((p, modes.shape[2], n_terms))))
     return start, GridSearch(grid, degree, ranges, n_effective)
 
 
@@ -70,17 +69,18 @@ def widen_grid(
     Returns parameters, grid, and which of its terms are new, (C,) bool.
     """
     first, last = count_terms(grid.degree), count_terms(grid.degree + 1)
-    terms, new = grid.terms, chunk.stack.basis[..., first:last]
+    terms, new = grid.terms, np.asarray(chunk.stack.basis)[..., first:last]
 
-    def insert(old: Array, more: Array) -> Array:
-        return jnp.concatenate([old[..., :first], more, old[..., first:]], axis=-1)
+    def insert(old: Array, more: np.ndarray | float) -> Array:
+        place = np.full(last - first, first)
+        return jax.device_put(np.insert(np.asarray(old), place, more, axis=-1))
 
     assert best.grid is not None  # that of the narrower grid
     wider = terms._replace(
         basis=insert(terms.basis, new),
-        precision=insert(terms.precision, jnp.zeros((chunk.n_images, last - first))),
+        precision=insert(terms.precision, 0.0),
     )
-    begin = best._replace(grid=insert(best.grid, jnp.zeros((*best.grid.shape[:2], last - first))))
+    begin = best._replace(grid=insert(best.grid, 0.0))
     is_new = np.zeros(wider.precision.shape[1], bool)
     is_new[first:last] = True
     n_effective = np.insert(grid.n_effective, grid.degree + 1, 0.0, axis=1)
@@ -102,7 +102,7 @@ def weigh_new_terms(
         its, parameters = jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], (normal, best))
         precision[i, is_new] = weigh_more(its, parameters, is_new)
     is_needed = bool((precision[:, is_new] < LARGEST_PRECISION).any())
-    return grid._replace(terms=grid.terms._replace(precision=jnp.asarray(precision))), is_needed
+    return grid._replace(terms=grid.terms._replace(precision=jax.device_put(precision))), is_needed
 
 
 def _make_modes(chunk: Chunk, number: int, coefficients: np.ndarray) -> np.ndarray:
@@ -136,6 +136,6 @@ def weigh_grid(
         found = update_precision(its, parameters, terms, groups, is_varying)
         precision[i], n_effective[i], of_profile[i] = found
     terms = grid.terms._replace(
-        precision=jnp.asarray(precision), profile_precision=jnp.asarray(of_profile)
+        precision=jax.device_put(precision), profile_precision=jax.device_put(of_profile)
     )
     return grid._replace(terms=terms, n_effective=n_effective)
