@@ -1,10 +1,14 @@
-"""Double precision in every test, as in the jobs."""
+"""Double precision in every test, and the loops of XLA that jobs have."""
 
+import os
 from collections.abc import Iterator
 
 import jax
 import pytest
+from ztfpsf.psf.device import OLDER_LOOPS
 
+# Read when JAX first looks for its devices.
+os.environ.setdefault("XLA_FLAGS", OLDER_LOOPS)
 jax.config.update("jax_enable_x64", True)
 
 
