@@ -18,8 +18,8 @@ rule fit_psf:
         "logs/fit_psf/{model}/{optimiser}/{unit}.log",
     conda:
         "../envs/cuda12.yaml" if config["device"] == "gpu" else "../envs/cpu.yaml"
-    # One device of XLA for each core.
-    threads: 2
+    # One device of XLA for each core: an image is fitted on one.
+    threads: lambda wildcards: min(2, len(unit_images(wildcards.unit)))
     params:
         settings=settings("fit_psf", "optimisers"),
         options=lambda wildcards: config["fit_psf"]["optimisers"].get(
