@@ -1,12 +1,13 @@
 """Which pixels are fitted, where the points of the host are, and which light each sends to which.
 
-Points are a pixel apart, and half a pixel near the object: a nucleus has a place between pixels. In
-an exposure whose axes are those of the grid, the PSFs of points at whole pixels are one picture
-moved by whole pixels; four wide pictures hold the light of all of them.
+Points are a pixel apart, and half a pixel near the object: a nucleus has a place between pixels.
+Four wide pictures of a PSF, moved by half a pixel in each axis, hold the light of all points that
+are at half pixels of an exposure, and near it that of any others.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,15 @@ NEAR_PX = 2.0
 class Geometry:
     """Pixels within a radius of the middle of stamps of S x S px, and points of a host.
 
-    `host_radius_px` 0: no host, K = 0; `fine_radius_px`: within it points are half a pixel apart.
+    `host_radius_px` 0: no host, K = 0; `fine_radius_px`: within it points are half a pixel apart;
+    `is_turned`: axes of exposures differ by more than a first order describes.
     """
 
     size_px: int
     pixel_radius_px: float
     host_radius_px: float
     fine_radius_px: float
+    is_turned: bool = False
 
     @cached_property
     def pixels_px(self) -> np.ndarray:
@@ -45,26 +48,26 @@ class Geometry:
         fine = _disc(2 * self.fine_radius_px, int(2 * self.fine_radius_px)) / 2
         return np.concatenate([whole, fine[(fine % 1).any(axis=1)]])
 
-    @cached_property
-    def phases_px(self) -> np.ndarray:
-        """Parts of a pixel that points are at, (J, 2): one picture of the PSF for each."""
-        return np.unique(self.points_px % 1, axis=0)
-
     @property
     def window_px(self) -> int:
-        """Width of a picture of a PSF that holds the light of all points."""
+        """Width of a picture of a PSF that holds the light of all points, however they are turned.
+
+        Differences between pictures reach over a pixel, and points move to half pixels.
+        """
         if not len(self.points_px):
             return 1
-        return 2 * int(self.pixels_px.max() + np.ceil(self.points_px.max())) + 1
+        reach = np.hypot(*self.points_px.T).max()
+        return 2 * int(np.ceil(self.pixels_px.max() + reach + 2)) + 1
 
-    @cached_property
-    def window_index(self) -> np.ndarray:
-        """(N, K) place in the raveled pictures (J, W, W) of the light of point k in pixel p."""
-        phase = self.points_px % 1
-        picture = (phase[:, None] == self.phases_px).all(axis=-1).argmax(axis=1)
-        whole = (self.points_px - phase).astype(int)
-        x, y = np.moveaxis(self.pixels_px[:, None] - whole, -1, 0) + self.window_px // 2
-        return (picture * self.window_px + y) * self.window_px + x
+    def find_index(self, halves: Any) -> Any:
+        """(N, K) place of the light of points (K, 2), in half pixels, in the raveled pictures.
+
+        Pictures (4, W, W) are of PSFs moved by (0, 0), (1/2, 0), (0, 1/2), (1/2, 1/2). Arrays of
+        NumPy or JAX.
+        """
+        picture = 2 * (halves[:, 1] % 2) + halves[:, 0] % 2
+        at = self.pixels_px[:, None] - halves // 2 + self.window_px // 2
+        return (picture * self.window_px + at[..., 1]) * self.window_px + at[..., 0]
 
     @cached_property
     def sharing(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The light of a scene in the pixels of its exposures, as JAX functions."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.star import star_psf
 
+PHASES_PX = np.array([(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)])
 N_MOTION = 4  # shift east, north (arcsec); motion east, north (arcsec/yr)
 
 
@@ -75,30 +77,63 @@ def draw_slopes(geometry: Geometry, model: PsfModel, offset_px: Array, params: A
 def draw_host(geometry: Geometry, model: PsfModel, exposures: Exposures) -> Array:
     """Light of host points of flux 1 in the pixels, (E, N, K) float32, ratio included.
 
-    The axes of an exposure differ from the grid's by little: to first order in that.
+    A point is drawn to first order in how far it is from its half pixel of the grid; where
+    exposures are turned, to second order from the half pixel that is nearest there.
     """
     if not len(geometry.points_px):
         return jnp.zeros((*exposures.data.shape, 0), jnp.float32)
 
     def one(exposure: tuple[Array, Array, Array, Array]) -> Array:
         offset, params, skew, ratio = exposure
-
-        def window(at: Array) -> tuple[Array, Array]:
-            places = at + jnp.asarray(geometry.phases_px)
-            draw = partial(star_psf, model, params=params, size_px=geometry.window_px)
-            pictures = jax.vmap(draw)(places)
-            return pictures, pictures
-
-        slopes, pictures = jax.jacfwd(window, has_aux=True)(offset)
-        move = jnp.asarray(geometry.points_px) @ skew.T  # (K, 2) px
-        planes = jnp.concatenate([pictures[None], jnp.moveaxis(slopes, -1, 0)])
-        single = (ratio * planes).astype(jnp.float32).reshape(3, -1)
-        plain, by_x, by_y = single[:, geometry.window_index]
-        move = move.astype(jnp.float32)
-        return plain + by_x * move[:, 0] + by_y * move[:, 1]
+        points = geometry.points_px + geometry.points_px @ skew.T
+        nearest = jnp.round(2 * points) if geometry.is_turned else 2 * geometry.points_px
+        x, y = jnp.moveaxis(points - nearest / 2, -1, 0).astype(jnp.float32)
+        index = geometry.find_index(nearest.astype(int))
+        draw = partial(star_psf, model, params=params, size_px=geometry.window_px)
+        planes = (ratio * _draw_planes(draw, offset)).astype(jnp.float32)
+        plain, by_x, by_y = planes[:3, index]
+        light = plain + by_x * x + by_y * y
+        if not geometry.is_turned:
+            return light
+        by_xx, by_xy, by_yy = planes[3:, index]
+        return light + by_xx * (x**2 / 2) + by_xy * (x * y) + by_yy * (y**2 / 2)
 
     drawn = (exposures.offset_px, exposures.params, exposures.skew, exposures.ratio)
     return jax.vmap(one)(drawn)
+
+
+def _draw_planes(draw: Callable[[Array], Array], offset_px: Array) -> Array:
+    """A PSF at offset + (0, 0), (1/2, 0), (0, 1/2), (1/2, 1/2), and its derivatives by the place.
+
+    (6, 4 W^2): itself, by x, y, xx, xy, yy; those of second order from differences of half pixels.
+    """
+
+    def window(at: Array) -> tuple[Array, Array]:
+        pictures = jax.vmap(draw)(at + jnp.asarray(PHASES_PX))
+        return pictures, pictures
+
+    slopes, pictures = jax.jacfwd(window, has_aux=True)(offset_px)
+    size = pictures.shape[-1]
+    # A star that is half a pixel further has its light of half a pixel before.
+    fine = pictures.reshape(2, 2, size, size)[::-1, ::-1]
+    fine = fine.transpose(2, 0, 3, 1).reshape(2 * size, 2 * size)
+    second = jnp.stack(
+        [_differ_twice(fine, 1), _differ(_differ(fine, 0), 1), _differ_twice(fine, 0)]
+    )
+    second = second.reshape(3, size, 2, size, 2).transpose(0, 2, 4, 1, 3)[:, ::-1, ::-1]
+    first = jnp.moveaxis(slopes, -1, 0).reshape(2, -1)
+    return jnp.concatenate([pictures.reshape(1, -1), first, second.reshape(3, -1)])
+
+
+def _differ(fine: Array, axis: int) -> Array:
+    """Derivative per pixel of samples at half pixels, to fourth order; of no use at the edge."""
+    before2, before, after, after2 = (jnp.roll(fine, step, axis) for step in (2, 1, -1, -2))
+    return (8 * (after - before) - (after2 - before2)) / 6
+
+
+def _differ_twice(fine: Array, axis: int) -> Array:
+    before2, before, after, after2 = (jnp.roll(fine, step, axis) for step in (2, 1, -1, -2))
+    return (16 * (after + before) - (after2 + before2) - 30 * fine) / 3
 
 
 class Drawn(NamedTuple):

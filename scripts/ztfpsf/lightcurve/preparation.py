@@ -1,5 +1,6 @@
 """From a scene to arrays of the exposures that can be fitted, and why the others cannot."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,9 @@ from ztfpsf.pocket.law import LocalPocket, deferred
 MAX_OFFSET_PX = 1.5  # stamps are around the nearest pixel; maps may differ a little
 CORE_RADIUS_PX = 3.0
 MIN_CORE_FRACTION = 0.5
-MAX_SKEW_PX = 0.5  # of the outermost point of the host
+# Of the outermost point of the host, to first order: less than a hundredth of its light is amiss.
+MAX_MOVE_PX = 0.1
+MAX_SCALE_CHANGE = 0.05  # of pixels against those of the reference, beyond any distortion
 
 Reasons = list[tuple[np.intp, str]]  # rows of a scene, and a sentence
 
@@ -32,11 +35,14 @@ class Prepared(NamedTuple):
 
 def make_geometry(scene: Scene, settings: SceneSettings) -> Geometry:
     """Pixels and points of a scene."""
+    skew = _find_skew(scene, _find_axes(scene, scene.status))
+    moved_px = np.abs(skew).sum(axis=(1, 2)) * settings.host_radius_px
     return Geometry(
         scene.data.shape[-1],
         settings.pixel_radius_px,
         settings.host_radius_px,
         settings.fine_radius_px,
+        bool((moved_px > MAX_MOVE_PX).any()),
     )
 
 
@@ -56,14 +62,14 @@ def prepare(scene: Scene, geometry: Geometry, stack: PsfStack) -> Prepared:
     for row, sentence in _find_empty(geometry, offset, is_good):
         if status[row] == OK:
             status[row] = sentence
-    reference = _mean_axes(scene, status)
-    skew = scene.jacobian @ np.linalg.inv(reference) - np.eye(2)
-    reach = np.abs(skew).sum(axis=(1, 2)) * geometry.host_radius_px
-    for row in np.flatnonzero(reach > MAX_SKEW_PX):
+    reference = _find_axes(scene, status)
+    skew = _find_skew(scene, reference)
+    change = np.abs(np.linalg.svd(skew + np.eye(2), compute_uv=False) - 1.0)
+    for row in np.flatnonzero(change.max(axis=1) > MAX_SCALE_CHANGE):
         if status[row] == OK:
             status[row] = (
-                f"its axes move the edge of the host by {reach[row]:.1f} px against the mean "
-                f"exposure, and {MAX_SKEW_PX} are described."
+                f"its map has pixels {change[row].max():.0%} off in size against the other "
+                f"exposures, and {MAX_SCALE_CHANGE:.0%} are believed."
             )
     rows = np.flatnonzero(np.array([text == OK for text in status]))
     sky = np.asarray(scene.sky_adu, float)
@@ -143,8 +149,16 @@ def _find_empty(geometry: Geometry, offset: np.ndarray, is_good: np.ndarray) -> 
     ]
 
 
-def _mean_axes(scene: Scene, status: list[str]) -> np.ndarray:
-    usable = np.array([text == OK for text in status])
-    if not usable.any():
+def _find_axes(scene: Scene, status: Sequence[str]) -> np.ndarray:
+    """The Jacobian nearest to the median one: exposures of other fields may be turned."""
+    is_known = np.isfinite(scene.jacobian).all(axis=(1, 2))
+    usable = scene.jacobian[is_known & np.array([text == OK for text in status])]
+    if not len(usable):
         return np.eye(2)
-    return np.median(scene.jacobian[usable], axis=0)
+    off = np.abs(usable - np.median(usable, axis=0)).sum(axis=(1, 2))
+    return usable[off.argmin()]
+
+
+def _find_skew(scene: Scene, reference: np.ndarray) -> np.ndarray:
+    """Axes of the exposures in those of the reference, less unity, (E, 2, 2); 0: not known."""
+    return np.nan_to_num(scene.jacobian @ np.linalg.inv(reference) - np.eye(2))
