@@ -120,6 +120,12 @@ def dataset_of_survey(wildcards):
     return f"{root}/{wildcards.filtercode}"
 
 
+def calibrating_survey(wildcards):
+    """Stars of a survey that calibrate light curves of a filter; none without a folder."""
+    folder = config["extract_lightcurve"]["survey"]
+    return [f"{folder}/{wildcards.filtercode}_stars.parquet"] if folder else []
+
+
 def truth_of(product):
     """Input function: one product of the simulation for each image of a unit."""
     return lambda wildcards: [

@@ -103,6 +103,7 @@ rule extract_lightcurve:
         targets=of_target(rules.cut_targets.output.targets),
         stamps=of_target(rules.cut_stamps.output.stamps),
         psf=of_target(rules.fit_psf.output.psf),
+        survey=lambda wildcards: obtainable(calibrating_survey(wildcards)),
     output:
         lightcurve="results/extract_lightcurve/{target}_{filtercode}_lightcurve.parquet",
         covariance="results/extract_lightcurve/{target}_{filtercode}_covariance.fits",
@@ -117,9 +118,10 @@ rule extract_lightcurve:
     threads: 2
     params:
         target=target_of,
+        survey=calibrating_survey,
         match_arcsec=config["collect_survey"]["match_arcsec"],
         verdicts=config["collect_survey"]["verdicts"],
-        settings=settings("extract_lightcurve"),
+        settings=settings("extract_lightcurve", "survey"),
         device=untracked(config["device"]),
         code=code_hash("extract_lightcurve.py"),
     script:

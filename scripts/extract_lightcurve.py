@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from ztfpsf.io import make_provenance, write_json, write_table
 from ztfpsf.jobs import job
-from ztfpsf.lightcurve.calibration import find_zero_point
+from ztfpsf.lightcurve.calibration import CATALOGUE, SURVEY, find_zero_point, take_survey
 from ztfpsf.lightcurve.files import write_covariance, write_host
 from ztfpsf.lightcurve.fit import fit_scenes
 from ztfpsf.lightcurve.flags import BITS, Limits
@@ -45,6 +45,7 @@ def extract_lightcurve(
     path_to_stars: str,
     path_to_star_curves: str,
     path_to_record: str,
+    paths_to_survey: Sequence[str],
     target: Mapping[str, Any],
     match_arcsec: float,
     verdicts: Sequence[str],
@@ -53,8 +54,9 @@ def extract_lightcurve(
 ) -> None:
     """Fit the target with its host, the stars without one, and write the products, the record last.
 
-    `target`: name, ra_deg, dec_deg, mjd_min, mjd_max, colour_mag (None: not known). Raises
-    InputError where no image holds it.
+    `target`: name, ra_deg, dec_deg, mjd_min, mjd_max, colour_mag (None: not known);
+    `paths_to_survey`: stars of solve_survey that calibrate; none, those of the reference catalogue.
+    Raises InputError where no image holds it.
     """
     configure(device)
     name, scene_settings = target["name"], SceneSettings(**settings["scene"])
@@ -66,7 +68,11 @@ def extract_lightcurve(
     rows = make_rows(observation.exposures.table, sights, curve)
     found = fit_stars(observation, paths, target, match_arcsec, settings)
     stars, star_curves = found or (make_empty_stars(), rows.iloc[:0].assign(name=""))
-    zero_point = find_zero_point(stars, rows)
+    source = CATALOGUE
+    for path in paths_to_survey:
+        stars, source = take_survey(stars, path, match_arcsec), SURVEY
+        logger.info("%d of %d stars are in %s", stars["reference_mag"].count(), len(stars), path)
+    zero_point = find_zero_point(stars, rows, source)
     refraction = observation.groups[0].maps.refraction.arcsec_per_mag
     limits = Limits(**settings["limits"])
     colour = np.nan if target["colour_mag"] is None else target["colour_mag"]
@@ -122,6 +128,7 @@ if __name__ == "__main__":
             path_to_stars=snakemake.output.stars,
             path_to_star_curves=snakemake.output.star_curves,
             path_to_record=snakemake.output.record,
+            paths_to_survey=snakemake.params.survey,
             target=snakemake.params.target,
             match_arcsec=snakemake.params.match_arcsec,
             verdicts=snakemake.params.verdicts,

@@ -8,7 +8,7 @@ import pandas as pd
 from ztfpsf.io import make_provenance, write_table
 from ztfpsf.jobs import job
 from ztfpsf.simulation.epoch_settings import EpochSettings
-from ztfpsf.simulation.epochs import make_sky, simulate_epoch, write_epoch
+from ztfpsf.simulation.epochs import make_catalogue, simulate_epoch, write_epoch
 from ztfpsf.simulation.settings import make_settings
 
 logger = logging.getLogger("ztfpsf")
@@ -34,7 +34,7 @@ def simulate_epochs(
         write_epoch(epoch, *paths, provenance)
         truth.append(epoch.truth)
         logger.info("%d/%d %s", number + 1, len(paths_to_sciimg), epoch.name)
-    write_table(make_sky(series), path_to_catalogue, provenance)
+    write_table(make_catalogue(series), path_to_catalogue, provenance)
     write_table(pd.DataFrame(truth), path_to_truth, provenance)
 
 

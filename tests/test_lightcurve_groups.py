@@ -1,10 +1,14 @@
 """Objects in the exposures of several groups; zero points, flags, verdicts of light curves."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from ztfpsf.errors import InputError
 from ztfpsf.group.maps import OK, GroupMaps, Map, Refraction
-from ztfpsf.lightcurve.calibration import find_zero_point
+from ztfpsf.io import write_table
+from ztfpsf.lightcurve.calibration import find_zero_point, take_survey
 from ztfpsf.lightcurve.flags import Flag, Limits, find_flags
 from ztfpsf.lightcurve.sights import Group, find_sights, find_status, order_groups, tie_groups
 from ztfpsf.lightcurve.tables import describe_star, judge
@@ -164,6 +168,36 @@ def test_headers_calibrate_where_the_catalogue_does_not() -> None:
     assert found.zero_point_mag == pytest.approx(26.1)
     nothing = find_zero_point(make_stars(4, 0.0), EXPOSURES * np.nan)
     assert np.isnan(nothing.zero_point_mag)
+
+
+def test_survey_calibrates(tmp_path: Path) -> None:
+    """By stars that are constant and tied to its reference; the field's zero is in the error."""
+    n, shared_mag, path = 40, 0.002, tmp_path / "zr_stars.parquet"
+    random = np.random.default_rng(3)
+    stars = make_stars(n, 0.0).assign(
+        ra_deg=np.mod(random.uniform(-0.1, 0.1, n), 360), dec_deg=random.uniform(20, 20.2, n)
+    )
+    survey = pd.DataFrame(
+        {
+            "ra_deg": stars["ra_deg"],
+            "dec_deg": stars["dec_deg"] + 0.2 / 3600,
+            "mag": stars["reference_mag"] + 0.05,
+            "mag_error": shared_mag,
+            "is_variable": np.arange(n) < 3,
+            "is_anchored": np.arange(n) > 5,
+        }
+    )
+    survey.loc[survey.index < 6, "mag"] += 9.0
+    elsewhere = survey.assign(dec_deg=-survey["dec_deg"])
+    write_table(pd.concat([elsewhere, survey]), path, {})
+    taken = take_survey(stars, path, 1.0)
+    assert list(np.isnan(taken["reference_mag"])) == [k < 6 for k in range(n)]
+    found = find_zero_point(taken, EXPOSURES, "survey")
+    assert (found.source, found.n_stars) == ("survey", n - 6)
+    assert found.zero_point_mag == pytest.approx(26.15, abs=0.003)
+    assert shared_mag < found.error_mag < 1.2 * shared_mag
+    with pytest.raises(InputError, match=r"zg_stars.parquet.*solve_survey"):
+        take_survey(stars, tmp_path / "zg_stars.parquet", 1.0)
 
 
 def make_rows(n: int = 12) -> pd.DataFrame:

@@ -140,6 +140,8 @@ def test_stars_of_the_product_are_those_of_the_simulation(run: Run) -> None:
     varies = truth["variable_mag"].to_numpy() > 0
     assert table["is_variable"][varies & (table["n_used"] + table["n_rejected"] > 5)].mean() > 0.9
     assert table["is_variable"][~varies].mean() < 0.01
+    # Without a reference catalogue.
+    assert not table["is_anchored"].any()
 
 
 def test_measurements_may_stay_on_disk(run: Run) -> None:

@@ -233,7 +233,9 @@ def test_a_reference_catalogue_sets_the_zero() -> None:
         for cell in simulate_cells(ZERO_POINTS, truth)
     ]
     solved = solve_cells(truth, cells, Terms())
-    assert (solved.fit.coarse.space.groups.component == -1).all()
+    groups = solved.fit.coarse.space.groups
+    assert (groups.component == -1).all()
+    assert (groups.is_anchored[:-1] == solved.is_fitted).all()
     difference = solved.zero_point_mag - truth.exposures["zero_point_mag"][solved.is_fitted]
     assert np.abs(difference).max() < 0.004
     assert abs(difference.mean()) < 4 * 0.01 / np.sqrt(0.3 * sum(len(c.stars) for c in cells))

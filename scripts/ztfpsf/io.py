@@ -179,8 +179,15 @@ def write_parts(
             writer.write_table(part.replace_schema_metadata(metadata))
 
 
-def read_table(path: str | Path, rule: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
+def read_table(
+    path: str | Path,
+    rule: str,
+    columns: Sequence[str] = (),
+    where: Sequence[tuple[str, str, float]] | None = None,
+) -> "pd.DataFrame":
     """A table of `write_table`, checked to have these columns.
+
+    `where`: column, comparison and value that rows must fulfil to be read.
 
     Raises InputError that names the rule when it is missing, damaged or of another format.
     """
@@ -189,7 +196,7 @@ def read_table(path: str | Path, rule: str, columns: Sequence[str] = ()) -> "pd.
     check_file(path, make(rule))
     with damage_named(path, make_again(rule)):
         found = _read_record(path).get("format")
-        table = pd.read_parquet(path, page_checksum_verification=True)
+        table = pd.read_parquet(path, page_checksum_verification=True, filters=where)
     check_format(path, found, rule)
     missing = [name for name in columns if name not in table]
     if missing:

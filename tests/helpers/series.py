@@ -25,6 +25,7 @@ def write_config(directory: Path, **changes: object) -> str:
     reference = {
         "path": "results/simulate_epochs/catalogue.parquet",
         "mag": "mag",
+        "mag_error": "mag_error",
         "colour": "colour_mag",
     }
     config = {

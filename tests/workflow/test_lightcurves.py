@@ -204,3 +204,25 @@ def test_target_beside_the_images_is_one_sentence(made: tuple[Workflow, Run]) ->
     sentence = r"'beside' at RA 58\.20000, Dec 35\.75000 deg is on none of 8 images near it"
     with pytest.raises(InputError, match=sentence):
         observe(groups, target, 1.0, ["good", "usable"])
+
+
+def test_stars_of_the_survey_calibrate(made: tuple[Workflow, Run]) -> None:
+    """Those that solve_survey finds in this run: the same zero point, by other numbers."""
+    workflow, _ = made
+    folder = workflow.directory / "results"
+    before = json.loads((workflow.directory / f"{STEM}_record.json").read_text())
+    scene = {"n_stars": 15, "scene": {"host_radius_px": 7.0, "n_rounds": 3}}
+    config = write_config(
+        workflow.directory, extract_lightcurve={**scene, "survey": "results/solve_survey"}
+    )
+    run = workflow.run("--cores", "1", "--configfile", config, targets=[f"{STEM}_record.json"])
+    assert run.returncode == 0, run.text
+    assert run.jobs == dict.fromkeys(("collect_survey", "solve_survey", "extract_lightcurve"), 1)
+    after = json.loads((workflow.directory / f"{STEM}_record.json").read_text())
+    assert (before["zero_point"]["source"], after["zero_point"]["source"]) == (
+        "catalogue", "survey",
+    )  # fmt: skip
+    stars = pd.read_parquet(folder / "solve_survey/zr_stars.parquet")
+    assert stars["is_anchored"].mean() > 0.9
+    difference = after["zero_point"]["zero_point_mag"] - before["zero_point"]["zero_point_mag"]
+    assert 0 < abs(difference) < 0.01

@@ -37,6 +37,7 @@ MEAN_COLOUR_MAG, COLOUR_SCATTER_MAG = 0.8, 0.3
 RISE, FALL = 0.25, 0.5  # of the time with light
 PRESSURE_KPA = 83.0  # at 1700 m
 DAYS_YR = 1 / 365.25
+CATALOGUE_ERROR_MAG = 0.005
 
 
 class Epoch(NamedTuple):
@@ -71,6 +72,14 @@ def make_sky(settings: EpochSettings) -> pd.DataFrame:
     columns |= {"pmra_mas_yr": motion[0], "pmdec_mas_yr": motion[1]}
     table = pd.DataFrame({**columns, "mag": mag, "colour_mag": colour})
     return table[alone].reset_index(drop=True)
+
+
+def make_catalogue(settings: EpochSettings) -> pd.DataFrame:
+    """The stars as a catalogue has them: with mag_error, which mag is off by."""
+    sky = make_sky(settings)
+    random = generator(settings.seed, "catalogue")
+    off = random.normal(0.0, CATALOGUE_ERROR_MAG, len(sky))
+    return sky.assign(mag=sky["mag"] + off, mag_error=CATALOGUE_ERROR_MAG)
 
 
 def find_light(settings: EpochSettings) -> np.ndarray:

@@ -50,7 +50,7 @@ def make_zero_points(solution: Solution, residues: Residues) -> pd.DataFrame:
     table["n_stars"] = sums.n[:-1].astype(int)
     table["n_rejected"] = sums.n_rejected[:-1].astype(int)
     table["component"] = np.where(group >= 0, component, -1)
-    table["is_anchored"] = (group >= 0) & (component < 0)
+    table["is_anchored"] = fit.coarse.space.groups.is_anchored[:-1]
     table["status"] = _describe(fit.bad_units[:-1], known, sums.n[:-1], component)
     return table[table["n_stars"] + table["n_rejected"] > 0] if per_exposure > 1 else table
 

@@ -50,6 +50,7 @@ def describe_stars(
     with np.errstate(invalid="ignore", divide="ignore"):
         rms = np.where(n_compared > 1, np.sqrt(squares / (n_compared - 1)), np.nan)
         chi2 = block.sum_stars(np.where(counted, found.t**2, 0.0)) / block.sum_stars(counted)
+    anchored = fit.is_anchored[block.units]
     return pd.DataFrame(
         {
             "star_id": block.star_id,
@@ -60,6 +61,7 @@ def describe_stars(
             "n_used": n.astype(np.int32),
             "n_rejected": (block.n_per_star - n).astype(np.int32),
             "is_variable": (n == 0) & (n_compared > 1),
+            "is_anchored": block.sum_stars(is_used & anchored[block.unit]) > 0,
         }
     )
 
@@ -71,11 +73,13 @@ class StarFit(NamedTuple):
     unknowns: np.ndarray
     covariance: Covariance
     own_variance: np.ndarray  # (U,) of each unit's zero point, by itself
+    is_anchored: np.ndarray  # (U,) bool, stars tie it to the reference catalogue
 
 
 def iterate_stars(fit: Fit, covariance: Covariance, units: Units) -> Iterator[pd.DataFrame]:
     """Rows of the stars, block by block, in the order of the blocks."""
-    arguments = StarFit(units, fit.unknowns, covariance, fit.inverse[:, 0, 0])
+    is_anchored = fit.coarse.space.groups.is_anchored
+    arguments = StarFit(units, fit.unknowns, covariance, fit.inverse[:, 0, 0], is_anchored)
     problem = fit.normal.problem
     yield from map_blocks(describe_stars, problem.blocks, fit.weights, problem.executor, arguments)
 

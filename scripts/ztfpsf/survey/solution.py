@@ -89,6 +89,11 @@ def find_notes(fit: Fit, tolerance_mag: float) -> list[str]:
     notes = []
     groups = fit.coarse.space.groups
     n_loose = len(np.unique(groups.component[groups.component >= 0]))
+    if not (groups.component < 0).any():
+        notes.append(
+            "No star has a magnitude and its error in a reference catalogue: the mean zero point "
+            "is 0; give collect_survey.reference one."
+        )
     if n_loose > 1 or (n_loose == 1 and (groups.component < 0).any()):
         notes.append(
             f"{n_loose} sets of fields are connected to nothing else by any star: each has a zero "

@@ -21,6 +21,11 @@ class Groups(NamedTuple):
     def n(self) -> int:
         return len(self.field)
 
+    @property
+    def is_anchored(self) -> np.ndarray:
+        """Units that stars connect to the reference catalogue, (U,) bool."""
+        return (self.group >= 0) & (np.append(self.component, 0)[self.group] < 0)
+
 
 class Space(NamedTuple):
     """The coarse unknowns: star flat, other common terms, the groups' coefficients."""
