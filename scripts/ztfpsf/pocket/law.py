@@ -156,9 +156,8 @@ def deferred(pocket: LocalPocket, light_adu: Array) -> Array:
         return kept, held - kept
 
     # As long a row as it takes to forget.
-    held = jnp.zeros(columns.shape[1:], columns.dtype)
-    for _ in range(SETTLING_PX):
-        held, _ = read(held, columns[0])
+    empty = jnp.zeros(columns.shape[1:], columns.dtype)
+    held = jax.lax.fori_loop(0, SETTLING_PX, lambda _, held: read(held, columns[0])[0], empty)
     _, change = jax.lax.scan(read, held, columns)
     change = jnp.moveaxis(change, 0, -1)
     return jnp.where(pocket.direction < 0, change[..., ::-1], change) / pocket.flat

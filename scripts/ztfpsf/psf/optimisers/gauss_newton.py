@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -63,21 +62,13 @@ def minimise_within(problem: Problem, limits: Limits) -> Solution:
     model, stars, start, batch = problem
     running = np.ones(len(start.stars), bool)
     normal = find_normal(model, stars, start, running, batch)
-    states = _begin(start, normal, limits, max(HISTORY, int(limits.niter)))
+    n_history, shape = max(HISTORY, int(limits.niter)), (len(start.stars),)
+    states = levenberg_marquardt.begin(start, normal, limits, n_history, shape)
     states, running = _advance(states, normal, limits, batch)
     while np.any(running):
         normal = find_normal(model, stars, states.candidate, running, batch)
         states, running = _advance(states, normal, limits, batch)
     return Solution(states.parameters, states.history, states.iteration, states.normal)
-
-
-@partial(jax.jit, static_argnames="n_history")
-def _begin(start: Parameters, normal: NormalEquations, limits: Limits, n_history: int) -> _State:
-    def begin_one(start: Parameters, normal: NormalEquations) -> _State:
-        unknown = jax.tree.map(jnp.zeros_like, normal)
-        return levenberg_marquardt.begin(start, unknown, limits, n_history)
-
-    return jax.vmap(begin_one)(start, normal)
 
 
 def minimise(problem: Problem, options: Options) -> Solution:

@@ -13,12 +13,13 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.inputs.settings import Batch
-from ztfpsf.psf.inputs.stack import Chunk, list_blocks, put, take
+from ztfpsf.psf.inputs.stack import BLOCK_ROWS, Chunk, list_blocks, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
 from ztfpsf.psf.problem.blocks import count_used, map_problems
 from ztfpsf.psf.problem.normal import NormalEquations, StarProducts, all_products, assemble
 from ztfpsf.psf.problem.parameters import Parameters, Pixels, Problem, StarData
+from ztfpsf.psf.problem.places import Terms, make_terms
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
 
 
@@ -168,35 +169,44 @@ def covariances(
     stars: StarData,
     psf_covariance: Array,
     rows: np.ndarray,
+    n_candidates: int,
     batch: Batch,
 ) -> Array:
     """Covariances of the stars `rows` (p, u) that did not enter the PSF's fit, in (p, n, 4, 4).
 
-    `psf_covariance`: (p, m, m) of its coefficients.
+    `psf_covariance`: (p, m, m) of its coefficients, which a fit of `n_candidates` stars yielded.
     """
-    found = jax.device_put(np.zeros((*fitted.stars.shape, 4)))
+    p, n = fitted.stars.shape[:2]
+    found = jax.device_put(np.zeros((p, n, 4, 4)))
+    modes, n_used = stars.grid and stars.grid.modes, np.full(p, BLOCK_ROWS)
     for block in list_blocks(rows):
-        found = _add_covariances(found, model, fitted, stars, psf_covariance, block, batch)
+        # As many stars as in the fit, though only the first are looked at: its compiled code.
+        filled = np.pad(block, ((0, 0), (0, n_candidates - BLOCK_ROWS)), constant_values=n)
+        its_fitted, pixels = _take((fitted, stars.pixels), filled)
+        products = _find_products(model, its_fitted, pixels, modes, n_used, batch)
+        found = _add_covariances(found, model, products, stars, psf_covariance, block, batch)
     return found
+
+
+_take = jax.jit(take)
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def _add_covariances(
     known: Array,
     model: PsfModel,
-    fitted: StarsInPsf,
+    products: StarProducts,
     stars: StarData,
     psf_covariance: Array,
     rows: Array,
     batch: Batch,
 ) -> Array:
-    grid = stars.grid and stars.grid._replace(basis=take(stars.grid.basis, rows))
-    data, weight, basis, around = take((stars.data, stars.weight, stars.basis, stars.around), rows)
+    """Those of the stars `rows` (p, u), the first of `products`, put among the known."""
+    terms = jax.vmap(partial(make_terms, model))(stars)
+    terms = terms._replace(profile=take(terms.profile, rows), grid=take(terms.grid, rows))
+    first = jax.tree.map(lambda leaf: leaf[:, : rows.shape[1]], products)
 
-    def one_image(one: tuple[StarsInPsf, StarData, Array]) -> Array:
-        n = min(batch.stars, len(one[0].stars))
-        return star_covariances(model, *one, n)
+    def one_image(one: tuple[StarProducts, Terms, Array]) -> Array:
+        return star_covariances(*one)
 
-    arrays = (take(fitted, rows), StarData(data, weight, basis, around, grid), psf_covariance)
-    found = map_problems(one_image, arrays, batch.problems)
-    return put(known, rows, found)
+    return put(known, rows, map_problems(one_image, (first, terms, psf_covariance), batch.problems))

@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 FIRST_DAMPING = 1e-2
@@ -62,20 +63,22 @@ class State(NamedTuple, Generic[T, N]):
     iteration: Array
 
 
-def begin(start: T, unknown: N, limits: Limits, n_history: int) -> State[T, N]:
+def begin(
+    start: T, unknown: N, limits: Limits, n_history: int, shape: tuple[int, ...] = ()
+) -> State[T, N]:
     """Before the first evaluation, whose candidate is the start itself: a good step from
-    chi2 = inf. `unknown`: normal equations of any values.
+    chi2 = inf. `unknown`: normal equations of any values; `shape`: of the leading axes.
     """
-    return State(
-        start,
-        jnp.asarray(jnp.inf),
-        unknown,
-        start,
-        jnp.ones(()),
-        jnp.asarray(limits.damping / AFTER_GOOD, float),
-        jnp.full(n_history + 1, jnp.nan),
-        jnp.full((), -1),
+    chi2, decrease, damping, history, iteration = jax.device_put(
+        (
+            np.full(shape, np.inf),
+            np.ones(shape),
+            np.full(shape, limits.damping / AFTER_GOOD),
+            np.full((*shape, n_history + 1), np.nan),
+            np.full(shape, -1),
+        )
     )
+    return State(start, chi2, unknown, start, decrease, damping, history, iteration)
 
 
 def is_running(state: State, limits: Limits) -> Array:

@@ -35,12 +35,14 @@ def free_coefficients(model: PsfModel, n_terms: int) -> np.ndarray:
 
 
 def local_params(model: PsfModel, parameters: Parameters, stars: StarData) -> Array:
-    """Profile parameters and grid nodes at each star, (n, K + G)."""
+    """Profile parameters and grid nodes, 0 before there is a grid, at each star, (n, K + G)."""
     free = free_coefficients(model, parameters.profile.shape[1])
     held = jax.lax.stop_gradient(parameters.profile)
     profiles = stars.basis @ (parameters.profile * free + held * (1.0 - free)).T
-    if parameters.grid is None or stars.grid is None:
+    if model.grid is None:
         return profiles
+    if parameters.grid is None or stars.grid is None:
+        return jnp.pad(profiles, ((0, 0), (0, model.grid.width**2)))
     nodes = (stars.grid.basis @ parameters.grid.T) @ stars.grid.modes.T
     return jnp.concatenate([profiles, nodes], axis=1)
 

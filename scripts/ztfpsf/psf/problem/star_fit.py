@@ -12,9 +12,8 @@ from jax import Array
 
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem.levenberg_marquardt import Limits, minimise
-from ztfpsf.psf.problem.normal import all_products, around_products, find_border
-from ztfpsf.psf.problem.parameters import StarData
-from ztfpsf.psf.problem.places import make_terms, see_matrix
+from ztfpsf.psf.problem.normal import StarProducts, around_products, find_border
+from ztfpsf.psf.problem.places import Terms, see_matrix
 from ztfpsf.psf.profile.star import (
     BACKGROUND,
     FLUX,
@@ -108,24 +107,18 @@ def fit_stars(
     return jax.lax.map(fit_one, (start, data, weight, around), batch_size=batch)
 
 
-@partial(jax.jit, static_argnames=("model", "batch"))
-def star_covariances(
-    model: PsfModel, fitted: StarsInPsf, data: StarData, covariance: Array, batch: int
-) -> Array:
+def star_covariances(products: StarProducts, terms: Terms, covariance: Array) -> Array:
     """Covariance of (x, y, flux, background), the PSF's own error included, (n, 4, 4).
 
     `covariance`: (m, m) of the PSF's coefficients, profile and grid, measured on other stars: the
     two errors are independent and add.
     """
-    s = N_STAR_PARAMETERS
-    modes = data.grid and data.grid.modes
-    products = all_products(model, *fitted, data.pixels, modes, len(fitted.stars), batch)
-    gram = products.gram[:, :s, :s]
+    gram = products.gram[:, :N_STAR_PARAMETERS, :N_STAR_PARAMETERS]
     diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
     # Singular only without data; such stars are flagged by their number of pixels.
     inverse = jnp.linalg.inv(gram + jax.vmap(jnp.diag)(jnp.where(diagonal > 0, 0.0, 1.0)))
     response = inverse @ find_border(products)
-    return inverse + see_matrix(make_terms(model, data), covariance, response)
+    return inverse + see_matrix(terms, covariance, response)
 
 
 @partial(jax.jit, static_argnames=("model", "batch"))

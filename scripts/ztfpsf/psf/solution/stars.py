@@ -30,7 +30,8 @@ def fit_all_stars(
     known = StarsInPsf(best.stars, local_params(model, best, data))
     rows = list_rows(np.asarray(chunk.stack.is_star) & ~use)
     known = known._replace(stars=refit(model, known, data, rows, batch.stars))
-    errors = covariances(model, known, data, jax.device_put(coefficients.covariance), rows, batch)
+    covariance, n_candidates = jax.device_put(coefficients.covariance), chunk.size.n_candidates
+    errors = covariances(model, known, data, covariance, rows, n_candidates, batch)
     used = use[:, :n]
     others = StarFits(
         np.array(known.stars),

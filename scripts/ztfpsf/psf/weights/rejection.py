@@ -8,6 +8,7 @@ repaired by removing the core. Written for one image; all of it can be traced by
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -117,9 +118,10 @@ def reject(
     is_reference = has_pixels & image.is_reference
     # The whole stamp after clipping, and the core before: a companion or a cosmic ray there
     # leaves no clean measure of the star behind.
-    bad = find_bad_stars(mean_of(squared, good), stars[:, FLUX], is_reference, clipping)
-    core = mean_of(squared, image.good & is_core(image.data.shape[-1], stars))
-    bad |= find_bad_stars(core, stars[:, FLUX], is_reference, clipping)
+    core = image.good & is_core(image.data.shape[-1], stars)
+    chi2 = jnp.stack([mean_of(squared, good), mean_of(squared, core)])
+    bad = jax.vmap(lambda its: find_bad_stars(its, stars[:, FLUX], is_reference, clipping))(chi2)
+    bad = bad.any(axis=0)
     # A star whose fit ran away has no model; its weight is 0, and 0 times NaN would not be.
     variance = jnp.where(jnp.isfinite(variance), variance, 1.0)
     return Kept(good, variance, has_pixels & ~bad, has_pixels, noise)

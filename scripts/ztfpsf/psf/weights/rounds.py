@@ -97,7 +97,8 @@ def clean(chunk: Chunk) -> Cleaned:
         is_last = number == n_rounds
         fitted = everyone if is_last and chunk.model.grid is None else leaders
         cleaned, _ = _fit_round(profile, cleaned, fitted)
-        cleaned = _reject(profile, cleaned, everyone if is_last else leaders)
+        # With a grid of zeros: the same compiled code as later.
+        cleaned = _reject(chunk, cleaned, everyone if is_last else leaders)
     if chunk.model.grid is None:
         return cleaned
     best, grid = begin_grid(chunk, cleaned.is_fitted(chunk), cleaned.best)
