@@ -4,6 +4,10 @@ The model of a pixel is what the law makes of a row of light, sky + f P. Unknown
 each star, which are eliminated star by star; what the PSF is beyond its profile, on a grid:
 constant, varying over the field, and with flux (brighter-fatter); and the drops of the law. Where a
 PSF alone could imitate the law, only its change with flux and sky decides.
+
+A star sees each mode of the grid once, whatever terms multiply it. So its share in the equations is
+a small matrix of what it sees, and the sum over stars is one of such matrices times products of
+terms: a ninth of the work of derivatives by all unknowns.
 """
 
 from functools import partial
@@ -12,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ztfpsf.noise import Noise, model_variance
@@ -30,6 +35,7 @@ COUNTS = (120, 60, 60, 60, 20, 20, 20)
 GEOMETRY = ResidualGrid(spacing_px=0.5, radius_px=float(HALF_PX), n_modes=max(COUNTS))
 N_GRID = sum(COUNTS)
 N_SHARED = N_GRID + N_DROPS
+PAIRS = np.triu_indices(len(COUNTS))  # of the terms
 
 
 class Stars(NamedTuple):
@@ -65,9 +71,26 @@ class _Pixels(NamedTuple):
 
     residual: Array
     weight: Array
-    own: Array  # (.., 4)
-    shared: Array  # (.., N_SHARED)
+    slopes: Array  # (.., 4 + M + N_DROPS) by its own numbers, modes of its grid and drops
     chi2: Array
+
+
+class _Share(NamedTuple):
+    """One star's share in the equations, with what it sees of the grid: M modes, and the drops."""
+
+    own: Own  # without leading axis
+    matrix: Array  # (M + N_DROPS, M + N_DROPS), the star's own numbers eliminated
+    gradient: Array  # (M + N_DROPS,)
+
+
+class _Sums(NamedTuple):
+    """Sums of shares over stars, times terms where they concern the grid."""
+
+    grid: Array  # (pairs, M, M)
+    border: Array  # (terms, M, N_DROPS)
+    drops: Array  # (N_DROPS, N_DROPS)
+    grid_gradient: Array  # (terms, M)
+    drops_gradient: Array  # (N_DROPS,)
 
 
 @partial(jax.jit, static_argnames="model")
@@ -79,33 +102,59 @@ def accumulate(
     `modes`: (G, M) of the grid of the model, see ztfpsf.psf.profile.grid_modes.
     """
 
-    def add(sums: tuple[Array, Array], part: Stars) -> tuple[tuple[Array, Array], Own]:
-        pixels = jax.vmap(lambda star: _differentiate(model, modes, star, unknowns, noise))(part)
-        own = jax.vmap(_eliminate)(pixels)
-        shared = pixels.shared.reshape(-1, N_SHARED)
-        weighted = shared * pixels.weight.reshape(-1, 1)
-        along = own.inverse @ own.coupling
-        coupling = own.coupling.reshape(-1, N_SHARED)
-        matrix = weighted.T @ shared - coupling.T @ along.reshape(-1, N_SHARED)
-        gradient = weighted.T @ pixels.residual.ravel()
-        gradient -= jnp.einsum("nip,ni->p", along, own.gradient)
-        return (sums[0] + matrix, sums[1] + gradient), own
+    def add(sums: _Sums, part: Stars) -> tuple[_Sums, Own]:
+        share = jax.vmap(lambda star: _find_share(model, modes, star, unknowns, noise))(part)
+        terms, m = part.terms, modes.shape[1]
+        pairs = terms[:, PAIRS[0]] * terms[:, PAIRS[1]]
+        more = _Sums(
+            jnp.tensordot(pairs.T, share.matrix[:, :m, :m], 1),
+            jnp.tensordot(terms.T, share.matrix[:, :m, m:], 1),
+            share.matrix[:, m:, m:].sum(axis=0),
+            terms.T @ share.gradient[:, :m],
+            share.gradient[:, m:].sum(axis=0),
+        )
+        return jax.tree.map(jnp.add, sums, more), share.own
 
     parts = jax.tree.map(lambda leaf: leaf.reshape(-1, BATCH, *leaf.shape[1:]), stars)
-    nothing = jnp.zeros((N_SHARED, N_SHARED)), jnp.zeros(N_SHARED)
-    (matrix, gradient), own = jax.lax.scan(add, nothing, parts)
-    return matrix, gradient, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own)
+    t, m = len(COUNTS), modes.shape[1]
+    shapes = (len(PAIRS[0]), m, m), (t, m, N_DROPS), (N_DROPS, N_DROPS), (t, m), (N_DROPS,)
+    sums, own = jax.lax.scan(add, _Sums(*map(jnp.zeros, shapes)), parts)
+    own = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own)
+    return (*_assemble(sums), own)
 
 
-def _eliminate(pixels: _Pixels) -> Own:
-    weighted = pixels.own * pixels.weight[:, None]
-    matrix = weighted.T @ pixels.own
-    scale = jnp.sqrt(jnp.diagonal(matrix)).clip(1e-30)
-    unit = matrix / scale / scale[:, None] + 1e-9 * jnp.eye(N_STAR_PARAMETERS)
+def _assemble(sums: _Sums) -> tuple[Array, Array]:
+    """Matrix and gradient of all shared unknowns: of each term the modes that it has."""
+    number = np.zeros((len(COUNTS), len(COUNTS)), int)
+    number[PAIRS] = number.T[PAIRS] = np.arange(len(PAIRS[0]))
+    terms = range(len(COUNTS))
+    border = jnp.concatenate([sums.border[i, : COUNTS[i]] for i in terms])
+    rows = [
+        jnp.concatenate([sums.grid[number[i, j], : COUNTS[i], : COUNTS[j]] for j in terms], axis=1)
+        for i in terms
+    ]
+    matrix = jnp.concatenate([jnp.concatenate(rows), border], axis=1)
+    matrix = jnp.concatenate([matrix, jnp.concatenate([border.T, sums.drops], axis=1)])
+    gradient = [sums.grid_gradient[i, : COUNTS[i]] for i in terms]
+    return matrix, jnp.concatenate([*gradient, sums.drops_gradient])
+
+
+def _find_share(
+    model: PsfModel, modes: Array, star: Stars, unknowns: Unknowns, noise: Noise
+) -> _Share:
+    pixels = _differentiate(model, modes, star, unknowns, noise)
+    weighted = (pixels.slopes * pixels.weight[:, None]).T
+    gram, gradient = weighted @ pixels.slopes, weighted @ pixels.residual
+    s = N_STAR_PARAMETERS
+    scale = jnp.sqrt(jnp.diagonal(gram)[:s]).clip(1e-30)
+    unit = gram[:s, :s] / scale / scale[:, None] + 1e-9 * jnp.eye(s)
     inverse = jnp.linalg.inv(unit) / scale / scale[:, None]
-    gradient = weighted.T @ pixels.residual
-    n_pix = (pixels.weight > 0).sum()
-    return Own(inverse, gradient, weighted.T @ pixels.shared, pixels.chi2, n_pix)
+    coupling = gram[:s, s:]
+    along = inverse @ coupling
+    of_terms = [t * coupling[:, :n] for t, n in zip(star.terms, COUNTS, strict=True)]
+    seen = jnp.concatenate([*of_terms, coupling[:, modes.shape[1] :]], axis=1)
+    own = Own(inverse, gradient[:s], seen, pixels.chi2, (pixels.weight > 0).sum())
+    return _Share(own, gram[s:, s:] - coupling.T @ along, gradient[s:] - gradient[:s] @ along)
 
 
 def _differentiate(
@@ -135,8 +184,8 @@ def _differentiate(
     moved = star.stars[FLUX] * by_position[inner, inner]
     flat = jnp.ones((WIDTH_PX, WIDTH_PX, 1))
     own = jnp.concatenate([moved, stamp[inner, inner, None], flat], axis=-1)
-    by_grid = _differentiate_grid(modes, star)
-    slopes = jnp.concatenate([own, by_grid], axis=-1) * star.good[inner, inner, None]
+    by_modes = _differentiate_modes(modes, star)
+    slopes = jnp.concatenate([own, by_modes], axis=-1) * star.good[inner, inner, None]
     slopes = _pass_through(unknowns.drops, charge, slopes)
 
     variance = model_variance(model_adu, star.sky_adu, noise.gain, noise.constant_adu2)
@@ -144,24 +193,20 @@ def _differentiate(
     weight = star.good[inner, inner] / (variance + (MODEL_ERROR * light[inner, inner]) ** 2)
     squared = residual**2 * weight
     robust = weight / (1.0 + squared / ROBUST_SIGMA**2)
-    slopes = slopes.reshape(WIDTH_PX**2, -1)
     return _Pixels(
         residual.ravel(),
         robust.ravel(),
-        slopes[:, :N_STAR_PARAMETERS],
-        slopes[:, N_STAR_PARAMETERS:],
+        slopes.reshape(WIDTH_PX**2, -1),
         (squared / (1.0 + squared / ROBUST_SIGMA**2)).sum(),
     )
 
 
-def _differentiate_grid(modes: Array, star: Stars) -> Array:
-    """Derivatives of a star's light by the grid, (WIDTH_PX, WIDTH_PX, N_GRID)."""
+def _differentiate_modes(modes: Array, star: Stars) -> Array:
+    """Derivatives of a star's light by the modes of its grid, (WIDTH_PX, WIDTH_PX, M)."""
     x, y = star.stars[POSITION]
     rows, columns = (spline_weights(GEOMETRY, offset, WIDTH_PX) for offset in (y, x))
     square = modes.reshape(GEOMETRY.width, GEOMETRY.width, -1)
-    seen = star.stars[FLUX] * jnp.einsum("aj,jkm,bk->abm", rows, square, columns)
-    pairs = zip(star.terms, COUNTS, strict=True)
-    return jnp.concatenate([term * seen[..., :n] for term, n in pairs], axis=-1)
+    return star.stars[FLUX] * jnp.einsum("aj,jkm,bk->abm", rows, square, columns)
 
 
 def _fill_rows(drops: Array, light_adu: Array) -> Array:
@@ -170,9 +215,8 @@ def _fill_rows(drops: Array, light_adu: Array) -> Array:
     def read(held: Array, light: Array) -> tuple[Array, Array]:
         return keep(drops, light + held), light + held
 
-    held = jnp.zeros(len(light_adu))
-    for _ in range(SETTLING_PX):
-        held, _ = read(held, light_adu[:, 0])
+    empty = jnp.zeros(len(light_adu))
+    held = jax.lax.fori_loop(0, SETTLING_PX, lambda _, held: read(held, light_adu[:, 0])[0], empty)
     return jax.lax.scan(read, held, light_adu.T)[1].T
 
 
