@@ -18,7 +18,7 @@ rule fit_psf:
         "logs/fit_psf/{model}/{optimiser}/{unit}.log",
     conda:
         "../envs/cuda12.yaml" if config["device"] == "gpu" else "../envs/cpu.yaml"
-    # One device of XLA for each core: an image is fitted on one.
+    # An image is fitted on one core.
     threads: lambda wildcards: min(2, len(unit_images(wildcards.unit)))
     params:
         settings=settings("fit_psf", "optimisers"),

@@ -34,7 +34,7 @@ def fit_psf(
 
     `path_to_pocket`: the laws of measure_pocket; "": pixels are taken as they are.
     """
-    configure(device, threads)
+    configure(device)
     # Everything that computes is imported after the device is chosen.
     from ztfpsf.pocket.table import read_misfits, read_pockets
     from ztfpsf.psf.inputs.settings import make_settings

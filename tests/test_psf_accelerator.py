@@ -22,8 +22,10 @@ NAMES = [f"ztf_2020092443176{k}_000655_zr_c13_o_q3" for k in range(8)]
 POSE = """
 import json, sys
 from types import SimpleNamespace
+import jax
 from ztfpsf.psf.device import configure
-configure("cpu", 2)
+jax.config.update("jax_num_cpu_devices", 2)
+configure("cpu")
 from ztfpsf.psf.inputs.settings import FitSettings
 from ztfpsf.psf.running import chunks, runs
 from ztfpsf.psf.running.request import Request

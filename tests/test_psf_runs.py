@@ -134,7 +134,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_a_gpu_that_jax_does_not_find_is_an_error() -> None:
-    code = "from ztfpsf.psf.device import configure; print(configure('{}', 2))"
+    code = "from ztfpsf.psf.device import configure; print(configure('{}'))"
     # The processor is all that JAX is shown here.
     for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS"):
         done = run_python(code.format("auto"), JAX_PLATFORMS="cpu", **{name: "0"})
@@ -152,12 +152,13 @@ def test_lists_of_gpus() -> None:
     ]
 
 
-def test_memory_is_not_taken_beforehand_and_each_core_is_a_device() -> None:
+def test_memory_is_not_taken_beforehand_and_each_core_fits() -> None:
     code = (
-        "import os, jax; from ztfpsf.psf.device import configure; configure('cpu', 3); "
-        "print(os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], len(jax.devices()))"
+        "import os; from ztfpsf.psf.device import configure; configure('cpu'); "
+        "from ztfpsf.psf.running.runs import list_places; places = list_places(3); "
+        "print(os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], len(places), len(set(places)))"
     )
-    assert run_python(code).stdout.split() == ["false", "3"]
+    assert run_python(code).stdout.split() == ["false", "3", "1"]
     assert run_python(code, XLA_PYTHON_CLIENT_PREALLOCATE="true").stdout.split()[0] == "true"
 
 
@@ -168,7 +169,7 @@ jax.monitoring.register_event_listener(
     lambda event, **_: misses.append(event) if event.endswith("cache_misses") else None
 )
 from ztfpsf.psf.device import configure
-configure("cpu", 2)
+configure("cpu")
 from ztfpsf.psf.running.request import Request
 from ztfpsf.psf.running.runs import fit_all, open_stamps
 from ztfpsf.psf.inputs.settings import FitSettings

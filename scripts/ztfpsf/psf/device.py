@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -21,11 +20,10 @@ OLDER_LOOPS = "--xla_cpu_use_fusion_emitters=false"
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 
 
-def configure(device: str, n_cpu_devices: int = 1) -> str:
+def configure(device: str) -> str:
     """Choose `auto`, `gpu` or `cpu`; call it before the first computation. Returns its name.
 
-    Without a GPU, the processor counts as `n_cpu_devices`. Raises InputError when a GPU is
-    demanded, or handed to the job, and JAX finds none.
+    Raises InputError when a GPU is demanded, or handed to the job, and JAX finds none.
     """
     # A GPU may be shared with other jobs; JAX would take three quarters of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -37,9 +35,6 @@ def configure(device: str, n_cpu_devices: int = 1) -> str:
     jax.config.update("jax_enable_x64", True)
     # Its threads and those of XLA would take each other's cores: steps take 1.5 times as long.
     threadpoolctl.threadpool_limits(1, user_api="blas")
-    # Too late where something was computed already: its number of devices stays.
-    with suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", n_cpu_devices)
     try:
         found = jax.devices()[0]
     except (RuntimeError, AssertionError):

@@ -21,11 +21,11 @@ JOBS_PER_EXPOSURE = 7
 
 
 def start(
-    kind: str, n_devices: int, chunk: int, n_images: int, cores: set[int]
+    kind: str, n_at_once: int, chunk: int, n_images: int, cores: set[int]
 ) -> subprocess.Popen:
     """One process of fit_rates.py on some cores."""
     script = str(Path(__file__).with_name("fit_rates.py"))
-    words = [sys.executable, script, kind, *map(str, (n_devices, chunk, n_images))]
+    words = [sys.executable, script, kind, *map(str, (n_at_once, chunk, n_images))]
     return subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
@@ -46,10 +46,10 @@ def collect(processes: list[subprocess.Popen]) -> dict | None:
 def measure_cpu() -> list[tuple[str, dict]]:
     """Ways to use the cores, and sizes of a chunk."""
     cores = os.sched_getaffinity(0)
-    rows = [("one device, XLA's own threads, 1 image", [("cpu", 1, 1, 16, cores)])]
+    rows = [("one image at a time, XLA's own threads", [("cpu", 1, 1, 16, cores)])]
     for chunk in CPU_CHUNKS:
         n_images = max(16, 2 * chunk * N_CORES)
-        label = f"one device per core, chunks of {chunk}"
+        label = f"one chunk per core, chunks of {chunk}"
         rows.append((label, [("cpu", N_CORES, chunk, n_images, cores)]))
     rows.append(("one process per core, chunks of 4", [("cpu", 1, 4, 16, {i}) for i in cores]))
     return [(label, collect([start(*one) for one in many])) for label, many in rows]

@@ -81,8 +81,8 @@ def measure_floor(device, n_steps: float) -> float:
     return (n_steps + 1) * min(times)
 
 
-def main(kind: str, n_devices: int, chunk: int, n_images: int) -> dict[str, float]:
-    device_name = configure(kind, n_devices)
+def main(kind: str, n_at_once: int, chunk: int, n_images: int) -> dict[str, float]:
+    device_name = configure(kind)
     import jax
     from ztfpsf.psf.inputs.settings import Batch, FitSettings
     from ztfpsf.psf.models import get_model
@@ -103,7 +103,7 @@ def main(kind: str, n_devices: int, chunk: int, n_images: int) -> dict[str, floa
     for number in range(len(devices)):
         fit(number)
     wall, cpu = [], []
-    with ThreadPoolExecutor(len(devices)) as pool:
+    with ThreadPoolExecutor(n_at_once) as pool:
         for _ in range(REPEATS):
             start = time.perf_counter(), time.process_time()
             fits = [one for part in pool.map(fit, range(n_images // chunk)) for one in part]

@@ -1,7 +1,8 @@
 """Fits of all images of a stamps file: chunks of like images, spread over the devices.
 
-Two threads for each device: while the fit of one chunk computes, the other reads the pixels of the
-next one, or writes the tables of the last.
+A GPU computes one chunk at a time, a processor one on each core: with one device of XLA for all
+cores, since code is compiled for each device anew. Two threads for each chunk that computes: the
+other reads the pixels of the next one, or writes the tables of the last.
 """
 
 import os
@@ -10,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache
+from itertools import cycle, islice
 from queue import LifoQueue
 from typing import Any
 
@@ -32,21 +34,27 @@ from ztfpsf.psf.solution.result import ImageFit
 from ztfpsf.stamps import Stamps, StampsFile, open_stamps
 
 
+def list_places(n_cores: int) -> list[jax.Device]:
+    """Where chunks are fitted at the same time: each GPU, or the processor for each core."""
+    devices = jax.devices()
+    return devices if devices[0].platform != "cpu" else list(islice(cycle(devices), n_cores))
+
+
 @cache
-def _free_devices(platform: str) -> LifoQueue:
-    """The devices of this process that compute nothing at present.
+def _free_places(platform: str, n_cores: int) -> LifoQueue:
+    """The places of this process that compute nothing at present.
 
     The last one used is taken first: each device has compiled code of its own.
     """
     free: LifoQueue = LifoQueue()
-    for device in reversed(jax.devices(platform)):
+    for device in reversed(list_places(n_cores)):
         free.put(device)
     return free
 
 
 @contextmanager
-def _one_device() -> Iterator[jax.Device]:
-    free = _free_devices(jax.devices()[0].platform)
+def _one_device(n_cores: int) -> Iterator[jax.Device]:
+    free = _free_places(jax.devices()[0].platform, n_cores)
     device = free.get()
     try:
         with jax.default_device(device):
@@ -61,25 +69,27 @@ def _tables_of(path: str, changed_ns: int) -> StampsFile:
     return open_stamps(path)
 
 
-def fit_chunk(request: Request, plan: ChunkPlan, n_cpu_devices: int) -> dict[str, Outcome]:
+def fit_chunk(request: Request, plan: ChunkPlan, n_cores: int) -> dict[str, Outcome]:
     """Read, fit and tabulate the images of a chunk; a failed one is its error.
 
     An error that nobody foresaw does not say which image it comes from: each is fitted alone then.
     Raises InputError for what is wrong with the request or the stamps file.
     """
-    device_name = configure(request.device, n_cpu_devices)
+    device_name = configure(request.device)
     try:
         with in_work(", ".join(plan.images)):
-            return _fit_together(request, plan, device_name)
+            return _fit_together(request, plan, device_name, n_cores)
     except UnexpectedError as error:
         if len(plan.images) == 1:
             return {plan.images[0]: error}
     alone = [ChunkPlan((image,), 1) for image in plan.images]
-    parts = [fit_chunk(request, part, n_cpu_devices) for part in alone]
+    parts = [fit_chunk(request, part, n_cores) for part in alone]
     return {image: outcome for part in parts for image, outcome in part.items()}
 
 
-def _fit_together(request: Request, plan: ChunkPlan, device_name: str) -> dict[str, Outcome]:
+def _fit_together(
+    request: Request, plan: ChunkPlan, device_name: str, n_cores: int
+) -> dict[str, Outcome]:
     file = _tables_of(request.path_to_stamps, os.stat(request.path_to_stamps).st_mtime_ns)
     solver = get_optimiser(request.optimiser).make_solver(**request.options)
     read = [file.read(image) for image in plan.images]
@@ -88,7 +98,7 @@ def _fit_together(request: Request, plan: ChunkPlan, device_name: str) -> dict[s
         take_image(part)._replace(pocket=pockets.get(image, NO_POCKET))
         for image, part in zip(plan.images, read, strict=True)
     ]
-    with _one_device() as device, compile_clock() as clock:
+    with _one_device(n_cores) as device, compile_clock() as clock:
         batch = choose_batch(device, plan.n_images)
         settings = replace(request.settings, batch=batch)
         model = settings.set_grid(get_model(request.model))
@@ -112,7 +122,7 @@ def _tabulate(
 
 
 def fit_all(
-    request: Request, file: StampsFile, executor: Executor | None, n_cpu_devices: int
+    request: Request, file: StampsFile, executor: Executor | None, n_cores: int
 ) -> dict[str, Outcome]:
     """The outcome of every image of a stamps file, in its order.
 
@@ -122,12 +132,12 @@ def fit_all(
     outcomes: dict[str, Outcome] = {
         image: InputError(status) for image, status in images.items() if status != "ok"
     }
-    devices = jax.devices()
+    devices = list_places(n_cores)
     plans = plan_chunks(file, request, len(devices), largest_chunk(request, file, devices[0]))
     n_images = sum(len(plan.images) for plan in plans)
     progress = Progress(n_images, file.stars.groupby("image").size())
     with executor or ThreadPoolExecutor(2 * len(devices)) as pool:
-        running = [pool.submit(fit_chunk, request, plan, n_cpu_devices) for plan in plans]
+        running = [pool.submit(fit_chunk, request, plan, n_cores) for plan in plans]
         try:
             for done in as_completed(running):
                 outcomes |= done.result()
