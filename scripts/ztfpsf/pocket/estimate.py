@@ -36,8 +36,7 @@ from ztfpsf.psf.models import PsfModel, get_model
 from ztfpsf.psf.optimisers import get_optimiser
 from ztfpsf.psf.profile.grid_modes import make_modes
 from ztfpsf.psf.profile.star import FLUX, X
-from ztfpsf.psf.solution.fit import fit_image
-from ztfpsf.psf.solution.result import ImageFit
+from ztfpsf.psf.solution.fit import FittedStars, fit_stars
 
 MODEL = "moffat"  # under the grid
 DEGREE = 2  # of the profile
@@ -47,7 +46,7 @@ MAX_SLOPE = 0.98
 MAX_STEP_PX = 0.3
 GRID_PRECISION = 100.0  # residuals of a tenth of the peak
 DROP_SCATTER = 0.1  # between neighbours: those of ZTF are 0.01 to 0.2
-STARS_AT_ONCE = 4 * BATCH  # few sizes to compile
+STARS_AT_ONCE = 4 * BATCH  # compiled for that number
 # By which simulated laws are off: neighbouring pixels of a row share noise, which chi2 ignores.
 LEAST_ERROR_ADU = 0.3
 MIN_SIGMA = 3.0  # less is no pocket
@@ -137,17 +136,14 @@ def measure_law(images: Sequence[LawImage], direction: int) -> LawFit:
 def _begin(image: LawImage, direction: int) -> _Image:
     """Stars in a profile without grid, turned into read order."""
     stamps = image.stamps
+    _check_number(int((~stamps.is_reserved).sum()), stamps)
     model = replace(get_model(MODEL), grid=GEOMETRY)
     solver = get_optimiser("gauss_newton").make_solver()
     settings = FitSettings(degree=DEGREE)
-    fit = fit_image(replace(model, grid=None), solver, stamps, settings)
-    kept = fit.is_fitted & np.isfinite(fit.stars.parameters).all(axis=1)
-    if kept.sum() < MIN_STARS:
-        raise InputError(
-            f"{stamps.image}: {kept.sum()} stars to measure the pocket effect, {MIN_STARS} are "
-            "needed: give its law from elsewhere (config key measure_pocket.law)."
-        )
-    stars, n = _turn(_take_stars(model, stamps, fit, kept), model, direction), int(kept.sum())
+    fit = fit_stars(replace(model, grid=None), solver, stamps, settings)
+    kept = fit.is_fitted & np.isfinite(fit.parameters).all(axis=1)
+    _check_number(int(kept.sum()), stamps)
+    stars, n = _turn(_take_stars(stamps, fit, kept), model, direction), int(kept.sum())
     typical = np.median(np.asarray(stars.profile)[:n], axis=0)
     modes = make_modes(model, typical)
     constant = stamps.sky_variance_adu2 - stamps.sky_level_adu / stamps.gain
@@ -157,13 +153,20 @@ def _begin(image: LawImage, direction: int) -> _Image:
     return _Image(model, modes, stars, noise, image.edge, n, np.zeros(N_GRID))
 
 
-def _take_stars(model: PsfModel, stamps: ImageStamps, fit: ImageFit, kept: np.ndarray) -> Stars:
+def _check_number(n_stars: int, stamps: ImageStamps) -> None:
+    if n_stars < MIN_STARS:
+        raise InputError(
+            f"{stamps.image}: {n_stars} stars to measure the pocket effect, {MIN_STARS} are "
+            "needed: give its law from elsewhere (config key measure_pocket.law)."
+        )
+
+
+def _take_stars(stamps: ImageStamps, fit: FittedStars, kept: np.ndarray) -> Stars:
     u, v = 2.0 * stamps.x_px / stamps.nx - 1.0, 2.0 * stamps.y_px / stamps.ny - 1.0
-    parameters, profile = fit.stars.parameters, fit.stars.params
-    flux = np.maximum(parameters[:, FLUX], 0.0)
+    flux = np.maximum(fit.parameters[:, FLUX], 0.0)
     flux = flux / np.percentile(flux[kept], 95)
     terms = np.stack([np.ones_like(u), u, v, flux, u * u, u * v, v * v], axis=1)
-    arrays = (parameters, profile, terms, stamps.data, stamps.good, stamps.sky_adu)
+    arrays = (fit.parameters, fit.params, terms, stamps.data, stamps.good, stamps.sky_adu)
     n = int(kept.sum())
     blank = -n % STARS_AT_ONCE
     # Repeated stars without a good pixel fill up the last part.
@@ -188,8 +191,14 @@ def _turn(stars: Stars, model: PsfModel, direction: int) -> Stars:
 def _look(state: _Image, drops: np.ndarray) -> _Image:
     """Normal equations at the present values."""
     unknowns = Unknowns(jnp.asarray(state.grid), jnp.asarray(drops))
-    found = accumulate(state.model, state.modes, state.stars, unknowns, state.noise)
-    matrix, gradient, own = jax.tree.map(np.array, found)
+    stars = jax.tree.map(np.asarray, state.stars)
+    found = []
+    for first in range(0, len(stars.stars), STARS_AT_ONCE):
+        part = jax.tree.map(lambda leaf, i=first: leaf[i : i + STARS_AT_ONCE], stars)
+        found.append(accumulate(state.model, state.modes, part, unknowns, state.noise))
+    matrices, gradients, owns = zip(*jax.tree.map(np.asarray, found), strict=True)
+    matrix, gradient = sum(matrices), sum(gradients)
+    own = jax.tree.map(lambda *parts: np.concatenate(parts), *owns)
     # Errors of the PSF that no grid describes count as noise.
     excess = max(1.0, own.chi2.sum() / max(own.n_pix.sum(), 1))
     matrix, gradient = matrix / excess, gradient / excess

@@ -7,6 +7,7 @@ question, and their answers can be compared.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -18,14 +19,15 @@ from ztfpsf.psf.inputs.settings import FitSettings
 from ztfpsf.psf.inputs.stack import Chunk, make_chunk
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.optimisers import Solver
-from ztfpsf.psf.problem.images import make_problem
+from ztfpsf.psf.problem.images import local_params, make_problem
+from ztfpsf.psf.problem.parameters import Problem
 from ztfpsf.psf.solution.field import Field
 from ztfpsf.psf.solution.judgement import judge
 from ztfpsf.psf.solution.per_star import PerStar
 from ztfpsf.psf.solution.result import ChunkFit, ImageFit
 from ztfpsf.psf.solution.stars import fit_all_stars
 from ztfpsf.psf.solution.strategy import Strategy
-from ztfpsf.psf.weights.rounds import FEWEST_STARS, clean, explain_too_few
+from ztfpsf.psf.weights.rounds import FEWEST_STARS, Cleaned, clean, explain_too_few
 
 STRATEGIES: dict[str, Strategy] = {"field": Field(), "per_star": PerStar()}
 
@@ -62,12 +64,41 @@ def fit_images(
     return [next(fits) if n >= FEWEST_STARS else InputError(explain_too_few(n)) for n in counts]
 
 
-def _fit_chunk(chunk: Chunk, solver: Solver) -> list[ImageFit | InputError]:
-    strategy = STRATEGIES[chunk.settings.strategy]
+class FittedStars(NamedTuple):
+    """Stars of an image in a PSF; of those that entered it alone the numbers mean something."""
+
+    parameters: np.ndarray  # (n, 4), columns of ztfpsf.psf.profile.star
+    params: np.ndarray  # (n, K) of the profile
+    is_fitted: np.ndarray  # (n,) bool
+
+
+def fit_stars(
+    model: PsfModel, solver: Solver, stamps: ImageStamps, settings: FitSettings
+) -> FittedStars:
+    """The stars that enter the PSF of an image, by a model without grid; no errors, no others."""
+    chunk = make_chunk(model, [stamps], settings, 1)
+    cleaned, use, problem = _pose(chunk)
+    found = solver(problem).parameters
+    best = found._replace(
+        stars=cleaned.best.stars.at[:, : chunk.size.n_candidates].set(found.stars)
+    )
+    params = local_params(model, best, cleaned.data(chunk))
+    (place,) = chunk.places
+    return FittedStars(*(np.asarray(part)[0, place] for part in (best.stars, params, use)))
+
+
+def _pose(chunk: Chunk) -> tuple[Cleaned, np.ndarray, Problem]:
+    """What is fixed for every optimiser, the stars (p, n) that enter, a problem for each image."""
     cleaned = clean(chunk)
     use = cleaned.is_fitted(chunk)
+    return cleaned, use, make_problem(chunk, use, cleaned.data(chunk), cleaned.start)
+
+
+def _fit_chunk(chunk: Chunk, solver: Solver) -> list[ImageFit | InputError]:
+    strategy = STRATEGIES[chunk.settings.strategy]
+    cleaned, use, problem = _pose(chunk)
     fewest = np.minimum(cleaned.fewest, use.sum(axis=1))
-    problem = strategy.pose(make_problem(chunk, use, cleaned.data(chunk), cleaned.start))
+    problem = strategy.pose(problem)
     with compile_clock() as clock:
         solution = jax.block_until_ready(solver(problem))
     judgement = judge(problem, solution)
