@@ -45,9 +45,11 @@ def problem(request):
     if model.grid is None:
         return model, stars, start
     modes = jnp.asarray(make_modes(model, start.profile[:, 0]))
-    precision, of_profile = jnp.array([30.0, 300.0]), jnp.array([0.0, 20.0, 20.0])
+    n_modes = modes.shape[1]
+    precision = jnp.broadcast_to(jnp.array([30.0, 300.0]), (n_modes, 2))
+    of_profile = jnp.array([0.0, 20.0, 20.0])
     terms = GridTerms(jnp.asarray(basis[:, :2]), modes, precision, of_profile)
-    grid = jnp.asarray(rng.normal(0, 0.05, (GRID.n_modes, 2)))
+    grid = jnp.asarray(rng.normal(0, 0.05, (n_modes, 2)))
     return model, stars._replace(grid=terms), start._replace(grid=grid)
 
 

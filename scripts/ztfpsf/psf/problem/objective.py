@@ -61,12 +61,11 @@ def make_prior(model: PsfModel, parameters: Parameters, stars: StarData) -> Prio
     )
     if parameters.grid is None or stars.grid is None:
         return of_profile
-    grid_precision = jnp.broadcast_to(stars.grid.precision, parameters.grid.shape)
     varying = free * [[name not in model.constant] for name in model.Params._fields]
     profile_precision = of_profile.precision.profile + varying * stars.grid.profile_precision
     return Prior(
         of_profile.mean._replace(grid=jnp.zeros_like(parameters.grid)),
-        of_profile.precision._replace(profile=profile_precision, grid=grid_precision),
+        of_profile.precision._replace(profile=profile_precision, grid=stars.grid.precision),
     )
 
 

@@ -23,7 +23,7 @@ class GridTerms(NamedTuple):
 
     basis: Array  # (n, C) terms of field position and flux at each star
     modes: Array  # (G, M) node values of unit coefficients
-    precision: Array  # (C,) of the prior of each term's coefficients
+    precision: Array  # (M, C) of the prior of the coefficients
     profile_precision: Array  # (B,) the same for the profile's terms, 0 for the first
 
 

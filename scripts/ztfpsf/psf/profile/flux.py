@@ -38,8 +38,11 @@ def grid_basis(
 ) -> np.ndarray:
     """Terms of the grid at stars, (n, C): field polynomial (n, B), then functions of flux.
 
-    Where noise makes a flux negative there is no light, and the PSF is that of a star of flux 0.
+    Those are 0 for a star of typical flux, whose size and ellipticity the profile has. Where noise
+    makes a flux negative there is no light, and the PSF is that of a star of flux 0.
     """
     flux = np.maximum(flux_adu, 0.0)
-    terms = [FLUX_TERMS[name](flux, scale) for name in flux_terms]
+    typical = np.asarray(scale.typical)
+    functions = [FLUX_TERMS[name] for name in flux_terms]
+    terms = [change(flux, scale) - change(typical, scale) for change in functions]
     return np.column_stack([field[:, : count_terms(degree)], *terms])

@@ -7,8 +7,9 @@ out towards a circle: there the PSF has neither a step nor corners.
 
 The process is conditioned on what belongs to others. It has no flux, wherever in a pixel the star
 is, since the pixels of a star hold all its light: the integral over the plane is 1. It has no
-centroid in a Gaussian window of the star's width; and no part along the derivatives of the profile
-by what varies over the field, size and ellipticity, so that the fit of both is well conditioned.
+centroid in a Gaussian window of the star's width. Its part along the derivatives of the profile by
+what varies over the field, size and ellipticity, is in modes of its own, the first ones: where the
+profile has these already they are held at 0, so that the fit of both is well conditioned.
 """
 
 from functools import cache, partial
@@ -31,9 +32,10 @@ FAINTEST = 0.02  # of the peak: where the sky decides the weight of a pixel
 
 
 def make_modes(model: PsfModel, params: np.ndarray) -> np.ndarray:
-    """Modes U of the prior of the model's grid, (nodes, n_modes): node values of unit coefficients.
+    """Modes U of the prior of the model's grid, (nodes, M): node values of unit coefficients.
 
-    `params`: (K,) profile parameters of a typical star. Raises ValueError without a grid.
+    The first count_shapes(model) of them are those of size and ellipticity. `params`: (K,) profile
+    parameters of a typical star. Raises ValueError without a grid.
     """
     if model.grid is None:
         raise ValueError(f"model '{model.name}' has no grid")
@@ -47,23 +49,45 @@ def make_modes(model: PsfModel, params: np.ndarray) -> np.ndarray:
         np.asarray(part) / stretch**2 for part in _evaluate(model, x / stretch, y / stretch, params)
     )
     relative = np.maximum(light / light.max(), 1e-12)
-    varying = [name not in model.constant for name in model.Params._fields]
-    tangents = by_params.T[varying]
+    tangents = by_params.T[is_varying(model)]
     # Between the weights of faint stars, all pixels alike, and of bright ones, the inverse light.
     weight = np.maximum(relative, FAINTEST) ** -0.5
     window = np.exp(-0.5 * (x**2 + y**2) / (seen_fwhm_px / FWHM_PER_SIGMA) ** 2)
-    held = np.stack([*_sums(grid), window * x, window * y, *(weight * tangents)], axis=1)
+    held = np.stack([*_sums(grid), window * x, window * y], axis=1)
+    shapes = (weight * tangents).T
     amplitude = light.max() * relative**ENVELOPE * _fade(np.hypot(x, y) / grid.radius_px)
     inside = np.flatnonzero(amplitude)
     root = amplitude[inside, None] * _smooth_root(grid)[inside]
     covariance = root @ root.T
-    along = covariance @ held[inside]
-    covariance -= along @ np.linalg.pinv(held[inside].T @ along, hermitian=True) @ along.T
+    along = _find_part(covariance, held[inside])
+    covariance -= along @ along.T
+    along = _find_part(covariance, shapes[inside])
+    covariance -= along @ along.T
     variance, mode = np.linalg.eigh(covariance)
     strongest = slice(-1, -1 - grid.n_modes, -1)
-    modes = np.zeros((len(x), grid.n_modes))
-    modes[inside] = mode[:, strongest] * np.sqrt(np.maximum(variance[strongest], 0.0))
+    modes = np.zeros((len(x), along.shape[1] + grid.n_modes))
+    of_grid = mode[:, strongest] * np.sqrt(np.maximum(variance[strongest], 0.0))
+    modes[inside] = np.hstack([along, of_grid])
     return modes
+
+
+def count_shapes(model: PsfModel) -> int:
+    """Modes of what the profile has as well."""
+    return int(is_varying(model).sum())
+
+
+def is_varying(model: PsfModel) -> np.ndarray:
+    """Profile parameters that vary over the field, (K,) bool."""
+    return np.array([name not in model.constant for name in model.Params._fields])
+
+
+def _find_part(covariance: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Root A (n, k) of the part A A^T of a covariance (n, n) that vectors (n, k) see."""
+    along = covariance @ vectors
+    value, axes = np.linalg.eigh(vectors.T @ along)
+    seen = value > value.max() * len(value) * np.finfo(float).eps
+    root = np.where(seen, 1.0 / np.sqrt(np.where(seen, value, 1.0)), 0.0)
+    return along @ axes * root
 
 
 @partial(jax.jit, static_argnames="model")

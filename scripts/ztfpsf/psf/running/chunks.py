@@ -10,6 +10,7 @@ from ztfpsf.psf.inputs.stack import Size, measure_size
 from ztfpsf.psf.models import get_model
 from ztfpsf.psf.problem import places
 from ztfpsf.psf.profile.field import count_terms
+from ztfpsf.psf.profile.grid_modes import count_shapes
 from ztfpsf.psf.profile.pixels import count_values
 from ztfpsf.psf.profile.star import N_STAR_PARAMETERS
 from ztfpsf.psf.running.request import Request
@@ -77,7 +78,7 @@ def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     settings = request.settings
     m, n_modes = model.n_params * count_terms(settings.degree), 0
     if model.grid is not None:
-        n_modes = settings.grid.geometry.n_modes
+        n_modes = count_shapes(model) + settings.grid.geometry.n_modes
         m += n_modes * len(settings.grid.groups(settings.grid.degree))
     pixels = PIXEL_ARRAYS * n_stars * size_px**2
     # Derivatives by the profile and the position.

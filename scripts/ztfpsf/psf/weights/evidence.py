@@ -22,6 +22,8 @@ from ztfpsf.psf.profile.field import list_degrees
 START_PRECISION = 100.0  # residuals of a tenth of the peak
 START_PROFILE_PRECISION = 1.0  # changes by a factor of e over the field
 LARGEST_PRECISION = 1e10
+PROFILE = -1  # group of a coefficient that needs no prior
+HELD = -2  # of a coefficient that stays 0, whatever the stars say
 STRONG_EVIDENCE = 5.0  # ln of the Bayes factor (Kass & Raftery 1995, JASA 90, 773)
 ITERATIONS = 12
 CHANGE = 0.1  # of ln precision, when the iteration ends: less than its own error
@@ -30,7 +32,7 @@ CHANGE = 0.1  # of ln precision, when the iteration ends: less than its own erro
 class Evidence(NamedTuple):
     """Precision of each term of the grid, and what it leaves to the stars."""
 
-    precision: np.ndarray  # (C,)
+    precision: np.ndarray  # (M, C)
     n_effective: np.ndarray  # (groups,) coefficients of the grid that the data determine
     profile_precision: np.ndarray  # (B,)
 
@@ -44,27 +46,31 @@ def update_precision(
 ) -> Evidence:
     """The precision of most evidence around a solution.
 
-    `normal`: normal equations at `parameters` with the priors of `terms`; `groups`: (C,) the group
-    of each term of the grid; `is_varying`: (K,) profile parameters that vary over the field, which
-    have a precision for each degree but the first. Those are never left out: they are few.
+    `normal`: normal equations at `parameters` with the priors of `terms`; `groups`: (M, C) that of
+    each coefficient of the grid, or HELD; `is_varying`: (K,) profile parameters that vary over the
+    field, which have a precision for each degree but the first. Those are never left out: they are
+    few.
     """
     precision, of_profile = np.asarray(terms.precision), np.asarray(terms.profile_precision)
     assert parameters.grid is not None  # whose terms these are
-    n_groups, n_modes = groups.max() + 1, len(parameters.grid)
+    n_groups = groups.max() + 1
     degree = np.array(list_degrees(len(of_profile) - 1))[: len(of_profile)]
-    profile_group = np.where((degree > 0) & is_varying[:, None], n_groups + degree - 1, -1).ravel()
-    group = np.concatenate([profile_group, np.tile(groups, n_modes)])
+    is_weighed = (degree > 0) & is_varying[:, None]
+    profile_group = np.where(is_weighed, n_groups + degree - 1, PROFILE).ravel()
+    group = np.concatenate([profile_group, groups.ravel()])
     start = np.tile(of_profile, len(is_varying)) * (profile_group >= 0)
-    current = np.concatenate([start, np.tile(precision, n_modes)])
+    current = np.concatenate([start, precision.ravel()])
     position = np.where(group >= 0, np.asarray(parameters.coefficients()), 0.0)
     curvature, gradient = (np.array(part) for part in marginalise(normal))
     curvature[np.diag_indices_from(curvature)] -= current
     slope = gradient + current * position + curvature @ position
     values = np.array([current[group == g][0] for g in range(group.max() + 1)])
+    # A group that was left out begins anew.
+    values[values >= LARGEST_PRECISION] = START_PRECISION
     n_effective = np.zeros(len(values))
     is_in = np.ones(len(values), bool)
     while is_in.any():
-        rows = (group < 0) | is_in[group]
+        rows = (group == PROFILE) | ((group >= 0) & is_in[group])
         part = curvature[np.ix_(rows, rows)], slope[rows], group[rows]
         numbers = np.flatnonzero(is_in)
         values[is_in], n_effective[is_in], ln_bayes = _maximise(*part, numbers, values[is_in])
@@ -74,18 +80,19 @@ def update_precision(
         weakest = numbers[np.argmin(ln_bayes)]
         is_in[weakest], values[weakest], n_effective[weakest] = False, LARGEST_PRECISION, 0.0
     by_degree = np.concatenate([[0.0], values[n_groups:]])
-    return Evidence(values[groups], n_effective[:n_groups], by_degree[degree])
+    precision = np.where(groups == HELD, LARGEST_PRECISION, values[groups])
+    return Evidence(precision, n_effective[:n_groups], by_degree[degree])
 
 
 def weigh_more(normal: NormalEquations, parameters: Parameters, is_new: np.ndarray) -> float:
     """The precision of most evidence of new terms of the grid, all else held as it is.
 
-    `normal`: normal equations at `parameters`, where the new terms (C,) bool are 0 and have no
-    prior. LARGEST_PRECISION without strong evidence for them.
+    `normal`: normal equations at `parameters`, where the new coefficients (M, C) bool are 0 and
+    have no prior. LARGEST_PRECISION without strong evidence for them.
     """
     assert parameters.grid is not None  # whose terms these are
     of_profile = np.zeros(parameters.profile.size, bool)
-    new = np.concatenate([of_profile, np.tile(is_new, len(parameters.grid))])
+    new = np.concatenate([of_profile, is_new.ravel()])
     curvature, gradient = (np.array(part) for part in marginalise(normal))
     factor = cho_factor(curvature[np.ix_(~new, ~new)])
     beside = curvature[np.ix_(~new, new)]
@@ -115,7 +122,7 @@ def _maximise(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, effective coefficients and ln Bayes factor of the groups `numbers`, each (g,).
 
-    `group`: (m,) that of each coefficient, -1 of the profile's; `values`: (g,) the first guess.
+    `group`: (m,) that of each coefficient, or PROFILE; `values`: (g,) the first guess.
     """
     members = [group == number for number in numbers]
     for _ in range(ITERATIONS):

@@ -11,9 +11,10 @@ from ztfpsf.psf.problem.normal import NormalEquations
 from ztfpsf.psf.problem.parameters import GridTerms, Parameters
 from ztfpsf.psf.profile.field import count_terms, field_basis
 from ztfpsf.psf.profile.flux import FluxRange, grid_basis, measure_flux_range
-from ztfpsf.psf.profile.grid_modes import make_modes
+from ztfpsf.psf.profile.grid_modes import count_shapes, is_varying, make_modes
 from ztfpsf.psf.profile.star import FLUX
 from ztfpsf.psf.weights.evidence import (
+    HELD,
     LARGEST_PRECISION,
     START_PRECISION,
     START_PROFILE_PRECISION,
@@ -51,13 +52,15 @@ def begin_grid(chunk: Chunk, use: np.ndarray, best: Parameters) -> tuple[Paramet
         ]
     )
     modes = np.stack([_make_modes(chunk, i, p) for i, p in enumerate(np.asarray(best.profile))])
-    p, _, n_terms = terms.shape
-    precision = np.full((p, n_terms), START_PRECISION)
+    p, n_terms, n_modes = len(terms), terms.shape[2], modes.shape[2]
+    groups = _find_groups(chunk, degree, n_modes)
+    precision = np.where(groups == HELD, LARGEST_PRECISION, START_PRECISION)
+    precision = np.broadcast_to(precision, (p, n_modes, n_terms))
     of_profile = np.full((p, basis.shape[2]), START_PROFILE_PRECISION)
     of_profile[:, 0] = 0.0
     grid = GridTerms(*jax.device_put((terms, modes, precision, of_profile)))
-    n_effective = np.zeros((p, settings.groups(degree).max() + 1))
-    start = best._replace(grid=jax.device_put(np.zeros((p, modes.shape[2], n_terms))))
+    n_effective = np.zeros((p, groups.max() + 1))
+    start = best._replace(grid=jax.device_put(np.zeros((p, n_modes, n_terms))))
     return start, GridSearch(grid, degree, ranges, n_effective)
 
 
@@ -66,7 +69,7 @@ def widen_grid(
 ) -> tuple[Parameters, GridSearch, np.ndarray]:
     """The grid with the field terms of one degree more, which begin at 0 and without a prior.
 
-    Returns parameters, grid, and which of its terms are new, (C,) bool.
+    Returns parameters, grid, and which of its coefficients are new, (M, C) bool.
     """
     first, last = count_terms(grid.degree), count_terms(grid.degree + 1)
     terms, new = grid.terms, np.asarray(chunk.stack.basis)[..., first:last]
@@ -76,13 +79,11 @@ def widen_grid(
         return jax.device_put(np.insert(np.asarray(old), place, more, axis=-1))
 
     assert best.grid is not None  # that of the narrower grid
-    wider = terms._replace(
-        basis=insert(terms.basis, new),
-        precision=insert(terms.precision, 0.0),
-    )
+    groups = _find_groups(chunk, grid.degree + 1, best.grid.shape[1])
+    is_new = groups == grid.degree + 1
+    prior = np.where(groups == HELD, LARGEST_PRECISION, 0.0)[:, first:last]
+    wider = terms._replace(basis=insert(terms.basis, new), precision=insert(terms.precision, prior))
     begin = best._replace(grid=insert(best.grid, 0.0))
-    is_new = np.zeros(wider.precision.shape[1], bool)
-    is_new[first:last] = True
     n_effective = np.insert(grid.n_effective, grid.degree + 1, 0.0, axis=1)
     search = grid._replace(terms=wider, degree=grid.degree + 1, n_effective=n_effective)
     return begin, search, is_new
@@ -105,6 +106,16 @@ def weigh_new_terms(
     return grid._replace(terms=grid.terms._replace(precision=jax.device_put(precision))), is_needed
 
 
+def _find_groups(chunk: Chunk, degree: int, n_modes: int) -> np.ndarray:
+    """The precision that each coefficient of a grid has, (M, C), or HELD.
+
+    The profile has size and ellipticity as functions of the place, and not of flux.
+    """
+    groups = np.tile(chunk.settings.grid.groups(degree), (n_modes, 1))
+    groups[: count_shapes(chunk.model), : count_terms(degree)] = HELD
+    return groups
+
+
 def _make_modes(chunk: Chunk, number: int, coefficients: np.ndarray) -> np.ndarray:
     """Modes of the grid of one image."""
     stamps = chunk.stamps[min(number, len(chunk.stamps) - 1)]
@@ -124,16 +135,15 @@ def weigh_grid(
 
     `normal`: normal equations at `best`.
     """
-    model, groups = chunk.model, chunk.settings.grid.groups(grid.degree)
-    is_varying = np.array([name not in model.constant for name in model.Params._fields])
     precision = np.array(grid.terms.precision)
+    groups = _find_groups(chunk, grid.degree, precision.shape[1])
     of_profile = np.array(grid.terms.profile_precision)
     n_effective = np.zeros_like(grid.n_effective)
     for i in np.flatnonzero(has_stars):
         its, parameters, terms = jax.tree.map(
             lambda leaf, i=i: np.asarray(leaf)[i], (normal, best, grid.terms)
         )
-        found = update_precision(its, parameters, terms, groups, is_varying)
+        found = update_precision(its, parameters, terms, groups, is_varying(chunk.model))
         precision[i], n_effective[i], of_profile[i] = found
     terms = grid.terms._replace(
         precision=jax.device_put(precision), profile_precision=jax.device_put(of_profile)
