@@ -22,6 +22,7 @@ from ztfpsf.noise import Noise, read_variance
 from ztfpsf.pocket.edge import Edge, predict_edge
 from ztfpsf.pocket.equations import (
     BATCH,
+    COUNTS,
     GEOMETRY,
     N_GRID,
     Own,
@@ -145,7 +146,8 @@ def _begin(image: LawImage, direction: int) -> _Image:
     _check_number(int(kept.sum()), stamps)
     stars, n = _turn(_take_stars(stamps, fit, kept), model, direction), int(kept.sum())
     typical = np.median(np.asarray(stars.profile)[:n], axis=0)
-    modes = make_modes(model, typical)
+    # The profile stays as it is: the first modes, its size and ellipticity, are free in all terms.
+    modes = make_modes(model, typical)[:, : max(COUNTS)]
     constant = stamps.sky_variance_adu2 - stamps.sky_level_adu / stamps.gain
     floor = read_variance(stamps.read_noise_electron, stamps.gain)
     constant = max(constant, floor) if np.isfinite(constant) else floor
