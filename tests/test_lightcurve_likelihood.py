@@ -9,6 +9,7 @@ import pytest
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from light_curve_scenes import add_noise, make_blob, make_truth
+from scipy.linalg import block_diag
 from ztfpsf.lightcurve.equations import find_variance
 from ztfpsf.lightcurve.fit import fit_scenes
 from ztfpsf.lightcurve.likelihood import (
@@ -69,7 +70,7 @@ def find_prior(case: Case, n: int) -> np.ndarray:
     k = len(case.start.host_adu)
     motion = np.asarray(case.data.motion_precision)[:2]
     host = np.asarray(case.data.host_precision)
-    return np.diag(np.concatenate([np.zeros(n - k - 2), host, motion]))
+    return block_diag(np.zeros((n - k - 2, n - k - 2)), host, np.diag(motion))
 
 
 @pytest.mark.parametrize("flux_adu", [300.0, 30000.0])

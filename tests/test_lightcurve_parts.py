@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from light_curve_scenes import draw, make_psf, make_truth
+from scipy.stats import multivariate_normal
 from ztfpsf.lightcurve.geometry import Geometry
 from ztfpsf.lightcurve.host import find_precision, solve_shared
 from ztfpsf.lightcurve.model import draw_light
@@ -82,20 +83,23 @@ def test_points_shine_where_they_are(turn: float) -> None:
 
 
 def test_precision_of_the_host_is_the_one_of_largest_evidence() -> None:
-    """Of points of a known width, measured with known errors."""
+    """Of points with half of their variance in common, measured with known errors."""
     random = np.random.default_rng(2)
-    k, width = 300, 3.0
-    points, errors = random.normal(0, width, k), random.uniform(0.2, 6.0, k)
+    k, width, everywhere = 300, 3.0, np.ones((300, 300))
+    shape = (np.eye(k) + everywhere) / 2
+    points, errors = width * np.linalg.cholesky(shape) @ random.normal(size=k), np.full(k, 2.0)
     measured = points + errors * random.normal(size=k)
     normal = np.diag(np.append(errors**-2, np.ones(4)))
     gradient = np.append(measured / errors**2, np.zeros(4))
-    precision = find_precision(normal, gradient, np.zeros(4), np.full((k, k), 1 / k))
-    np.testing.assert_allclose(precision, precision[0])
-    assert precision[0] ** -0.5 == pytest.approx(width, rel=0.1)
-    trial = np.array([0.9, 1.0, 1.1]) * precision[0]
-    variance = errors[:, None] ** 2 + 1 / trial
-    evidence = -0.5 * np.sum(measured[:, None] ** 2 / variance + np.log(variance), axis=0)
-    assert evidence.argmax() == 1
+    precision = find_precision(normal, gradient, np.zeros(4), everywhere)
+    found = np.trace(precision @ shape) / k
+    np.testing.assert_allclose(precision @ shape, found * np.eye(k), atol=1e-9 * found * k)
+    assert found**-0.5 == pytest.approx(width, rel=0.1)
+    evidence = [
+        multivariate_normal(np.zeros(k), np.diag(errors**2) + shape / trial).logpdf(measured)
+        for trial in np.array([0.9, 1.0, 1.1]) * found
+    ]
+    assert np.argmax(evidence) == 1
 
 
 def test_prior_of_the_host_gives_room_where_there_is_light() -> None:
@@ -108,9 +112,10 @@ def test_prior_of_the_host_gives_room_where_there_is_light() -> None:
     gradient = np.append((true + error * random.normal(size=k)) / error**2, np.zeros(4))
     held = np.full(4, np.inf)
     off = []
-    for near in (np.full((k, k), 1 / k), geometry.near):
-        precision = find_precision(normal, gradient, held, near)
+    for nearness in (np.ones((k, k)), geometry.nearness):
+        precision = find_precision(normal, gradient, held, nearness)
         solution = solve_shared(normal, gradient, np.zeros(k), np.zeros(4), held, precision)
         off.append(np.std(solution.step[:k] - true))
-    assert precision[distance < 1].max() < 0.05 * precision[distance > 9].min()
+    width = np.diagonal(precision) ** -0.5
+    assert width[distance < 1].min() > 4 * width[distance > 9].max()
     assert off[1] < 0.7 * off[0]

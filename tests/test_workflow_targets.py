@@ -29,6 +29,8 @@ ROWS = [
     "SN2,57.99,35.74,59110,59250,zr zi",
     "far,200,-60,59110,59250,zr",
     "bad,nan,35,59110,59250,",
+    "twin1,20,30,59110,59250,",
+    "twin2,20,30.0001,59110,59250,",
 ]
 
 
@@ -77,9 +79,11 @@ def test_every_light_curve_and_a_sentence_for_what_has_none(
     ], strict=True))  # fmt: skip
     found = list_lightcurves(on_grid, targets)
     assert found.wanted == [("SN1", "zr"), ("SN2", "zr")]
-    assert len(found.faults) == 2
+    # One sentence of two targets that are one place.
+    assert len(found.faults) == 3
     assert "ra_deg of 'bad' is 'nan'" in found.faults[0]
-    assert "no image in zr may hold the target 'far'" in found.faults[1]
+    assert "targets 'twin1' and 'twin2' are less than 2 arcsec apart" in found.faults[1]
+    assert "no image in zr may hold the target 'far'" in found.faults[2]
 
 
 def test_group_that_is_not_there_is_one_sentence(sheet: ImageSheet) -> None:

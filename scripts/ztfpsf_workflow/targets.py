@@ -62,7 +62,7 @@ class Wanted(NamedTuple):
 
 def list_lightcurves(sheet: ImageSheet, targets: TargetSheet) -> Wanted:
     """All light curves that there are images for, and a sentence about each target without any."""
-    wanted, faults = [], list(targets.faults.values())
+    wanted, faults = [], list(dict.fromkeys(targets.faults.values()))
     for target in targets.targets.values():
         told = []
         for filtercode in target.filters:

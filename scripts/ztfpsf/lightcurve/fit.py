@@ -1,8 +1,8 @@
 """The fit of scenes: host and place shared by all exposures, flux and background in each.
 
-Gauss-Newton in rounds. The first weights are those of the sky and its S comes from a part of the
-exposures, the next ones hold the host's photons as well; PSFs are those of the light that each
-round has found.
+Gauss-Newton in rounds. The first weights are those of the sky, the next ones hold photons of the
+host as well; PSFs are those of the light that each round has found. Each makes S anew, since that
+of another place leads beside the solution; before the last round a part of the exposures is enough.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,8 +31,7 @@ from ztfpsf.lightcurve.psfs import PsfStack, stack_psfs
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
 
 CHUNK = 32  # exposures whose host columns are in memory at once
-FIRST_EXPOSURES = 200  # whose S is enough to find weights
-N_NORMAL_ROUNDS = 2
+FIRST_EXPOSURES = 200  # whose S is enough to find weights and place
 CORE_RADIUS_PX = 4.0
 
 
@@ -41,8 +40,6 @@ class State(NamedTuple):
 
     parameters: Parameters
     flux_variance: np.ndarray  # (n,)
-    normal: np.ndarray  # S
-    precision: np.ndarray  # (K,) of the host's prior
     light_adu: np.ndarray  # (n,) object and host in the exposure
     model_adu: np.ndarray | None  # (n, N) light in the pixels of the round before
 
@@ -88,7 +85,10 @@ def fit_scene(scene: Scene, settings: SceneSettings, stack: PsfStack) -> LightCu
             is_last = number == settings.n_rounds - 1
             clipping = FIRST_CLIPPING if number else NO_CLIPPING
             clipping = LAST_CLIPPING if is_last else clipping
-            state, solution, exposures = _advance(task, state, number, clipping)
+            n_summed = n if is_last else FIRST_EXPOSURES
+            state, solution, exposures = _advance(task, state, n_summed, clipping)
+            if number == 0:  # of no host yet
+                state = state._replace(model_adu=None)
         task = task._replace(prepared=prepared._replace(exposures=exposures))
         measured, excess = _measure(task, state)
     return make_light_curve(
@@ -106,40 +106,33 @@ def _start(task: Task) -> State:
     k, n = len(geometry.points_px), len(data)
     flux = np.zeros(n) if k else light / exposures.ratio * exposures.is_on
     parameters = Parameters(flux, background, np.zeros(k), np.zeros(N_MOTION))
-    return State(parameters, np.zeros(n), np.zeros((k + N_MOTION,) * 2), np.zeros(k), light, None)
+    return State(parameters, np.zeros(n), light, None)
 
 
 def _advance(
-    task: Task, state: State, number: int, clipping: Clipping
+    task: Task, state: State, n_summed: int, clipping: Clipping
 ) -> tuple[State, Solution, Exposures]:
-    """One round; the first two make S. Also its PSFs and the pixels that it used."""
+    """One round, S and gradient of the first exposures. Also its PSFs and the pixels it used."""
     prepared = task.prepared
     params = task.stack.local_params(prepared.position_px, state.light_adu)
     pocket = task.stack.local_pocket(prepared.position_px)
     exposures = free(prepared, task.geometry, pocket, state.model_adu)._replace(params=params)
-    n_summed = FIRST_EXPOSURES if number == 0 else len(task.order)
-    has_normal = number < N_NORMAL_ROUNDS
-    normal, gradient, parts = np.zeros_like(state.normal), np.zeros(len(state.normal)), []
+    host, motion = state.parameters.host_adu, state.parameters.motion
+    k = len(host) + N_MOTION
+    normal, gradient, parts = np.zeros((k, k)), np.zeros(k), []
     for count, (drawn, chunk) in enumerate(_chunks(task, exposures, state)):
         local, b, is_good, model = evaluate(drawn, *chunk, clipping)
         parts.append(jax.tree.map(np.asarray, (local, is_good, model)))
         if count * CHUNK < n_summed:
             gradient += np.asarray(b)
-            if has_normal:
-                normal += np.asarray(evaluate_normal(drawn, *chunk, clipping))
-    host, motion = state.parameters.host_adu, state.parameters.motion
-    if has_normal:
-        at_zero = gradient + normal @ np.append(host, motion)
-        near = task.geometry.near
-        precision = find_precision(normal, at_zero, task.motion_precision, near)
-    else:
-        normal, precision = state.normal, state.precision
+            normal += np.asarray(evaluate_normal(drawn, *chunk, clipping))
+    at_zero = gradient + normal @ np.append(host, motion)
+    precision = find_precision(normal, at_zero, task.motion_precision, task.geometry.nearness)
     solution = solve_shared(normal, gradient, host, motion, task.motion_precision, precision)
     local, is_good, model = _gather(task, parts)
     exposures = exposures._replace(is_good=is_good)
     moved = _move(exposures, state, local, solution)
-    moved = moved._replace(normal=normal, precision=precision, model_adu=model if number else None)
-    return moved, solution, exposures
+    return moved._replace(model_adu=model), solution, exposures
 
 
 def steer(flux_adu: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -195,7 +188,8 @@ def _move(exposures: Exposures, state: State, local: Local, solution: Solution) 
 
 def _measure(task: Task, state: State) -> tuple[Measured, np.ndarray]:
     """Of all exposures, and the sum of the excess variance."""
-    parts, excess = [], np.zeros_like(state.normal)
+    k = len(state.parameters.host_adu) + N_MOTION
+    parts, excess = [], np.zeros((k, k))
     for drawn, chunk in _chunks(task, task.prepared.exposures, state):
         measured, more = measure(drawn, *chunk)
         parts.append(jax.tree.map(np.asarray, measured))

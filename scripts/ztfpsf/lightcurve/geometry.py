@@ -81,11 +81,10 @@ class Geometry:
         return (near[:, None, :, 1] * near[None, :, :, 0]).reshape(len(step) ** 2, -1)
 
     @cached_property
-    def near(self) -> np.ndarray:
-        """(K, K) weights of the points around each point, sum 1: a Gaussian of NEAR_PX."""
+    def nearness(self) -> np.ndarray:
+        """(K, K) of two points: a Gaussian of their distance, of width NEAR_PX."""
         step = self.points_px[:, None] - self.points_px
-        weight = np.exp(-0.5 * (step**2).sum(axis=-1) / NEAR_PX**2)
-        return weight / weight.sum(axis=1, keepdims=True)
+        return np.exp(-0.5 * (step**2).sum(axis=-1) / NEAR_PX**2)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Pixels (M^2,) as a picture (M, M), NaN where there is no point."""

@@ -40,7 +40,7 @@ class SceneData:
     exposures: Exposures
     variance_adu2: Any  # (n, N) of the pixels
     host: Any  # (n, N, K) light of the host's points, which does not depend on parameters
-    host_precision: Any  # (K,) ADU^-2, of the points' prior N(0, 1 / precision)
+    host_precision: Any  # (K, K) ADU^-2, of the points' prior of mean 0
     motion_precision: Any  # (4,) of shift (arcsec^-2) and motion (arcsec/yr)^-2; inf: held at 0
 
 
@@ -77,7 +77,7 @@ def make_data(
         exposures = exposures._replace(data=jnp.asarray(freed.data))
         variance = find_variance(exposures, above)
         variance = variance + (exposures.model_error[:, None] * star) ** 2
-        precision = jnp.asarray(np.zeros(0) if fitted.host is None else fitted.host.precision)
+        precision = jnp.asarray(np.zeros((0, 0)) if fitted.host is None else fitted.host.precision)
         priors = (precision, jnp.asarray(1.0 / errors**2))
         return SceneData(geometry, stack.model, exposures, variance, host, *priors), start
 
@@ -105,5 +105,5 @@ def log_likelihood(parameters: Parameters, data: SceneData) -> Array:
 def log_prior(parameters: Parameters, data: SceneData) -> Array:
     """ln p(parameters): Gaussians of host and place, flat in flux and background."""
     precision = jnp.where(jnp.isinf(data.motion_precision), 1.0, data.motion_precision)
-    host = jnp.sum(data.host_precision * parameters.host_adu**2)
+    host = parameters.host_adu @ data.host_precision @ parameters.host_adu
     return -0.5 * (host + jnp.sum(precision * parameters.motion**2))

@@ -84,7 +84,7 @@ class Host(NamedTuple):
     points_px: np.ndarray  # (K, 2) x and y from the target, in the pixels of the pictures
     point_adu: np.ndarray  # (K,)
     jacobian: np.ndarray  # (2, 2) d(x, y) / d(east, north) of its axes, px/arcsec
-    precision: np.ndarray  # (K,) of the prior, ADU^-2: the one of largest evidence
+    precision: np.ndarray  # (K, K) of the prior, ADU^-2: the one of largest evidence
     n_effective: float  # points that the data determine
 
 
