@@ -52,12 +52,12 @@ class Geometry:
     def window_px(self) -> int:
         """Width of a picture of a PSF that holds the light of all points, however they are turned.
 
-        Differences between pictures reach over a pixel, and points move to half pixels.
+        Differences between pictures reach over a pixel, and turned points move to half pixels.
         """
         if not len(self.points_px):
             return 1
-        reach = np.hypot(*self.points_px.T).max()
-        return 2 * int(np.ceil(self.pixels_px.max() + reach + 2)) + 1
+        reach = np.hypot(*self.points_px.T).max() + 2 if self.is_turned else self.points_px.max()
+        return 2 * int(np.ceil(self.pixels_px.max() + reach)) + 1
 
     def find_index(self, halves: Any) -> Any:
         """(N, K) place of the light of points (K, 2), in half pixels, in the raveled pictures.

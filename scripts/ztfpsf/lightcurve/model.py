@@ -14,6 +14,7 @@ from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.profile.star import star_psf
 
 PHASES_PX = np.array([(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)])
+N_PLANES = {False: 3, True: 6}  # of a PSF, whether exposures are turned or not
 N_MOTION = 4  # shift east, north (arcsec); motion east, north (arcsec/yr)
 
 
@@ -90,7 +91,8 @@ def draw_host(geometry: Geometry, model: PsfModel, exposures: Exposures) -> Arra
         x, y = jnp.moveaxis(points - nearest / 2, -1, 0).astype(jnp.float32)
         index = geometry.find_index(nearest.astype(int))
         draw = partial(star_psf, model, params=params, size_px=geometry.window_px)
-        planes = (ratio * _draw_planes(draw, offset)).astype(jnp.float32)
+        planes = _draw_planes(draw, offset, N_PLANES[geometry.is_turned])
+        planes = (ratio * planes).astype(jnp.float32)
         plain, by_x, by_y = planes[:3, index]
         light = plain + by_x * x + by_y * y
         if not geometry.is_turned:
@@ -102,10 +104,10 @@ def draw_host(geometry: Geometry, model: PsfModel, exposures: Exposures) -> Arra
     return jax.vmap(one)(drawn)
 
 
-def _draw_planes(draw: Callable[[Array], Array], offset_px: Array) -> Array:
+def _draw_planes(draw: Callable[[Array], Array], offset_px: Array, n: int) -> Array:
     """A PSF at offset + (0, 0), (1/2, 0), (0, 1/2), (1/2, 1/2), and its derivatives by the place.
 
-    (6, 4 W^2): itself, by x, y, xx, xy, yy; those of second order from differences of half pixels.
+    (n, 4 W^2): itself, by x, y, and of n = 6 by xx, xy, yy, from differences of half pixels.
     """
 
     def window(at: Array) -> tuple[Array, Array]:
@@ -113,6 +115,9 @@ def _draw_planes(draw: Callable[[Array], Array], offset_px: Array) -> Array:
         return pictures, pictures
 
     slopes, pictures = jax.jacfwd(window, has_aux=True)(offset_px)
+    first = jnp.concatenate([pictures.reshape(1, -1), jnp.moveaxis(slopes, -1, 0).reshape(2, -1)])
+    if n == len(first):
+        return first
     size = pictures.shape[-1]
     # A star that is half a pixel further has its light of half a pixel before.
     fine = pictures.reshape(2, 2, size, size)[::-1, ::-1]
@@ -121,8 +126,7 @@ def _draw_planes(draw: Callable[[Array], Array], offset_px: Array) -> Array:
         [_differ_twice(fine, 1), _differ(_differ(fine, 0), 1), _differ_twice(fine, 0)]
     )
     second = second.reshape(3, size, 2, size, 2).transpose(0, 2, 4, 1, 3)[:, ::-1, ::-1]
-    first = jnp.moveaxis(slopes, -1, 0).reshape(2, -1)
-    return jnp.concatenate([pictures.reshape(1, -1), first, second.reshape(3, -1)])
+    return jnp.concatenate([first, second.reshape(3, -1)])
 
 
 def _differ(fine: Array, axis: int) -> Array:

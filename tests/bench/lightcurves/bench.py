@@ -23,6 +23,7 @@ from judge import judge, judge_forced, judge_star
 from reduction import Reduced, forget_colours, know, make_scene, reduce
 from ztfpsf.lightcurve.fit import fit_scenes
 from ztfpsf.lightcurve.scene import LightCurve, Scene, SceneSettings
+from ztfpsf.psf import Psf
 from ztfpsf.psf.product.sampling import draw_oversampled
 
 HERE = Path(__file__).parent
@@ -100,9 +101,8 @@ def force(
     for row, k in enumerate(numbers):
         ratio = 10 ** (-0.4 * reduced.sights[k].ratio_mag)
         true = scale * epochs.flux_adu[:, k]
-        filtered = [
-            match(*one) for one in zip(data[:, row], reduced.psfs, place[:, row], strict=True)
-        ]
+        seen = zip(data[:, row], reduced.psfs, place[:, row], epochs.corner_px[:, k], strict=True)
+        filtered = [match(*one) for one in seen]
         theirs = judge_forced(answer["flux"][:, row] / ratio, true, baseline)
         rows.append([*theirs, *judge_forced(filtered / ratio, true, baseline)])
     code = str(answer["code"])
@@ -110,9 +110,13 @@ def force(
     return pd.DataFrame(TARGETS, columns=HOST).join(pd.DataFrame(rows, columns=columns))
 
 
-def match(stamp: np.ndarray, psf: object, place: np.ndarray) -> float:
+def match(stamp: np.ndarray, psf: Psf, place: np.ndarray, corner: np.ndarray) -> float:
     """Flux by the PSF as a filter of sky noise; the level of the sky is known."""
-    picture = psf.stamp(*place, stamp.shape[-1], 0.0)
+    size = stamp.shape[-1]
+    wide = psf.stamp(*place, size + 2, 0.0)
+    # A place that is measured may be nearest to another pixel than the middle of the stamp.
+    column, row = corner - np.floor(place + 0.5).astype(int) + (size + 2) // 2
+    picture = wide[row : row + size, column : column + size]
     return float((picture * stamp).sum() / (picture**2).sum())
 
 
