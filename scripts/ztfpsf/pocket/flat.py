@@ -9,13 +9,15 @@ g the gain and r the read noise, so that f follows from V up to a factor. V is t
 along columns, which the pocket leaves alone, between pixels without stars.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ztfpsf.noise import read_variance
 from ztfpsf.robust import fit_clipped, mad_sigma
-from ztfpsf.stars.images import ScienceImage
+
+if TYPE_CHECKING:  # PSFs do without what finds stars
+    from ztfpsf.stars.images import ScienceImage
 
 N_TERMS = 6  # a polynomial of degree 2
 NO_FLAT = np.eye(N_TERMS)[0]
@@ -42,7 +44,7 @@ def _basis(x_px: Any, y_px: Any, nx: Any, ny: Any) -> np.ndarray:
     return np.stack(np.broadcast_arrays(*terms), axis=-1)
 
 
-def measure_flat(image: ScienceImage) -> np.ndarray:
+def measure_flat(image: "ScienceImage") -> np.ndarray:
     """Coefficients of `draw_flat`; NO_FLAT where too little of the image is sky."""
     ny, nx = image.data.shape
     usable = ~(image.bad | image.saturated)

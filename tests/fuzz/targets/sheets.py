@@ -20,7 +20,10 @@ FRAMES = [
     *(f"ztf_20200924{120000 + k:06d}_000000_zr_c13_f.fits.fz" for k in range(4)),
     f"{EXPOSURE}_c15_o.fits.fz",
 ]
-PLACES = ["SN2020abc,57.9974,35.7463,59110,59250,zg zr", "AT2020xy,10.5,-20.25,59000,59100,"]
+PLACES = [
+    "SN2020abc,57.9974,35.7463,59110,59250,zg zr,0.1",
+    "AT2020xy,10.5,-20.25,59000,59100,,",
+]
 
 
 def make_files(folder: Path) -> None:

@@ -70,7 +70,7 @@ def update_precision(
     n_effective = np.zeros(len(values))
     is_in = np.ones(len(values), bool)
     while is_in.any():
-        rows = (group == PROFILE) | ((group >= 0) & is_in[group])
+        rows = (group == PROFILE) | np.isin(group, np.flatnonzero(is_in))
         part = curvature[np.ix_(rows, rows)], slope[rows], group[rows]
         numbers = np.flatnonzero(is_in)
         values[is_in], n_effective[is_in], ln_bayes = _maximise(*part, numbers, values[is_in])
