@@ -80,7 +80,7 @@ def update_precision(
         weakest = numbers[np.argmin(ln_bayes)]
         is_in[weakest], values[weakest], n_effective[weakest] = False, LARGEST_PRECISION, 0.0
     by_degree = np.concatenate([[0.0], values[n_groups:]])
-    precision = np.where(groups == HELD, LARGEST_PRECISION, values[groups])
+    precision = np.where(groups == HELD, LARGEST_PRECISION, values[np.maximum(groups, 0)])
     return Evidence(precision, n_effective[:n_groups], by_degree[degree])
 
 
