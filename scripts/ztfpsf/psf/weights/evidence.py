@@ -26,6 +26,7 @@ PROFILE = -1  # group of a coefficient that needs no prior
 HELD = -2  # of a coefficient that stays 0, whatever the stars say
 STRONG_EVIDENCE = 5.0  # ln of the Bayes factor (Kass & Raftery 1995, JASA 90, 773)
 ITERATIONS = 12
+FEWEST = 0.5  # coefficients of a group
 CHANGE = 0.1  # of ln precision, when the iteration ends: less than its own error
 
 
@@ -136,7 +137,9 @@ def _maximise(
         power = np.array([np.sum(best[m] ** 2) for m in members])
         old = values
         values = np.clip(np.maximum(n_effective, 0.1) / power, 1e-3, LARGEST_PRECISION)
-        if np.all(np.abs(np.log(values / old)) < CHANGE):
+        is_settled = np.abs(np.log(values / old)) < CHANGE
+        # Of so few coefficients there is no strong evidence, and they drift on for long.
+        if np.all(is_settled | (n_effective < FEWEST)):
             break
     ln_bayes = [
         _ln_bayes_factor(best[m], inverse[np.ix_(m, m)], p)
