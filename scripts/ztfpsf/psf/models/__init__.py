@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+import numpy as np
 from jax import Array
 
 from ztfpsf.errors import InputError
@@ -104,6 +105,11 @@ class PsfModel(Generic[P, D]):
     def n_params(self) -> int:
         """Number of profile parameters, K."""
         return len(self.Params._fields)
+
+    @property
+    def is_varying(self) -> np.ndarray:
+        """Parameters that vary over the field, (K,) bool."""
+        return np.array([name not in self.constant for name in self.Params._fields])
 
     @property
     def n_wings(self) -> int:

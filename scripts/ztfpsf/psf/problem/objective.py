@@ -61,7 +61,7 @@ def make_prior(model: PsfModel, parameters: Parameters, stars: StarData) -> Prio
     )
     if parameters.grid is None or stars.grid is None:
         return of_profile
-    varying = free * [[name not in model.constant] for name in model.Params._fields]
+    varying = free * model.is_varying[:, None]
     profile_precision = of_profile.precision.profile + varying * stars.grid.profile_precision
     return Prior(
         of_profile.mean._replace(grid=jnp.zeros_like(parameters.grid)),

@@ -49,7 +49,7 @@ def make_modes(model: PsfModel, params: np.ndarray) -> np.ndarray:
         np.asarray(part) / stretch**2 for part in _evaluate(model, x / stretch, y / stretch, params)
     )
     relative = np.maximum(light / light.max(), 1e-12)
-    tangents = by_params.T[is_varying(model)]
+    tangents = by_params.T[model.is_varying]
     # Between the weights of faint stars, all pixels alike, and of bright ones, the inverse light.
     weight = np.maximum(relative, FAINTEST) ** -0.5
     window = np.exp(-0.5 * (x**2 + y**2) / (seen_fwhm_px / FWHM_PER_SIGMA) ** 2)
@@ -73,12 +73,7 @@ def make_modes(model: PsfModel, params: np.ndarray) -> np.ndarray:
 
 def count_shapes(model: PsfModel) -> int:
     """Modes of what the profile has as well."""
-    return int(is_varying(model).sum())
-
-
-def is_varying(model: PsfModel) -> np.ndarray:
-    """Profile parameters that vary over the field, (K,) bool."""
-    return np.array([name not in model.constant for name in model.Params._fields])
+    return int(model.is_varying.sum())
 
 
 def _find_part(covariance: np.ndarray, vectors: np.ndarray) -> np.ndarray:

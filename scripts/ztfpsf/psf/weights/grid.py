@@ -11,7 +11,7 @@ from ztfpsf.psf.problem.normal import NormalEquations
 from ztfpsf.psf.problem.parameters import GridTerms, Parameters
 from ztfpsf.psf.profile.field import count_terms, field_basis
 from ztfpsf.psf.profile.flux import FluxRange, grid_basis, measure_flux_range
-from ztfpsf.psf.profile.grid_modes import count_shapes, is_varying, make_modes
+from ztfpsf.psf.profile.grid_modes import count_shapes, make_modes
 from ztfpsf.psf.profile.star import FLUX
 from ztfpsf.psf.weights.evidence import (
     HELD,
@@ -143,7 +143,7 @@ def weigh_grid(
         its, parameters, terms = jax.tree.map(
             lambda leaf, i=i: np.asarray(leaf)[i], (normal, best, grid.terms)
         )
-        found = update_precision(its, parameters, terms, groups, is_varying(chunk.model))
+        found = update_precision(its, parameters, terms, groups, chunk.model.is_varying)
         precision[i], n_effective[i], of_profile[i] = found
     terms = grid.terms._replace(
         precision=jax.device_put(precision), profile_precision=jax.device_put(of_profile)
