@@ -84,14 +84,14 @@ def measure_floor(device, n_steps: float) -> float:
 def main(kind: str, n_at_once: int, chunk: int, n_images: int) -> dict[str, float]:
     device_name = configure(kind)
     import jax
-    from ztfpsf.psf.inputs.settings import Batch, FitSettings
+    from ztfpsf.psf.inputs.settings import FitSettings
     from ztfpsf.psf.models import get_model
     from ztfpsf.psf.optimisers import get_optimiser
-    from ztfpsf.psf.running.chunks import STARS_AT_ONCE
+    from ztfpsf.psf.running.chunks import choose_batch
     from ztfpsf.psf.solution.fit import fit_images
 
     images, devices = make_images(n_images), jax.devices()
-    settings = FitSettings(batch=Batch(STARS_AT_ONCE, chunk if kind == "gpu" else 1))
+    settings = FitSettings(batch=choose_batch(devices[0], chunk))
 
     solver = get_optimiser("gauss_newton").make_solver()
 

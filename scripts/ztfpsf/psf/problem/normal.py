@@ -21,7 +21,14 @@ from ztfpsf.psf.problem.objective import (
     prior_chi2,
 )
 from ztfpsf.psf.problem.parameters import GridTerms, Parameters, Pixels, StarData
-from ztfpsf.psf.problem.places import Terms, join, make_terms, sum_profile, sum_vectors
+from ztfpsf.psf.problem.places import (
+    STARS_AT_ONCE,
+    Terms,
+    join,
+    make_terms,
+    sum_profile,
+    sum_vectors,
+)
 from ztfpsf.psf.profile.residual_grid import REACH, ResidualGrid, band, project_band, respond
 from ztfpsf.psf.profile.star import (
     BACKGROUND,
@@ -182,5 +189,5 @@ def _grid_corner(
 
     bands = jnp.zeros((len(first), ((REACH + 1) * grid.width) ** 2))
     arrays = (parameters.stars, weight, terms.basis)
-    bands = sum_blocks(add_stars, bands, arrays, n_used, batch)
+    bands = sum_blocks(add_stars, bands, arrays, n_used, max(batch, STARS_AT_ONCE))
     return jax.lax.map(lambda nodes: project_band(grid, nodes, terms.modes), bands)

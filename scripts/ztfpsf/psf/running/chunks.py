@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 CHUNK_SIZES = (1, 4, 16, 64, 256)  # few sizes mean few compilations
 CPU_CHUNK = 4  # more gain nothing where nothing waits for a launch
-# Stars whose pixels are evaluated together: few stay in a processor's cache, many fill a GPU.
-STARS_AT_ONCE, GPU_STARS = 16, 4096
+# Stars whose pixels are evaluated together: one stays in a processor's cache, many fill a GPU.
+CPU_STARS, GPU_STARS = 1, 4096
 MEMORY_FRACTION = 0.5  # of the device's, for one chunk; the other thread holds the next one
 # Arrays that live at the same time, counted generously: a chunk that is too small costs little.
 PIXEL_ARRAYS = 20  # pixels, masks, variances, weights, models, residuals, each for fit and rounds
@@ -83,7 +83,7 @@ def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     pixels = PIXEL_ARRAYS * n_stars * size_px**2
     # Derivatives by the profile and the position.
     n_slopes = model.n_params + 2
-    values = VALUE_ARRAYS * STARS_AT_ONCE * n_slopes * count_values(size_px)
+    values = VALUE_ARRAYS * (GPU_STARS // CHUNK_SIZES[-1]) * n_slopes * count_values(size_px)
     rows = N_STAR_PARAMETERS + model.n_params + 1
     seen = model.n_params + n_modes
     normal = BORDER_ARRAYS * n_stars * rows * seen + CORNER_ARRAYS * m**2
@@ -94,5 +94,5 @@ def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
 def choose_batch(device: jax.Device, n_images: int) -> Batch:
     """How much of a chunk is worked on at once."""
     if device.platform == "cpu":
-        return Batch(STARS_AT_ONCE, 1)
-    return Batch(max(STARS_AT_ONCE, GPU_STARS // n_images), n_images)
+        return Batch(CPU_STARS, 1)
+    return Batch(GPU_STARS // n_images, n_images)

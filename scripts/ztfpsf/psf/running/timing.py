@@ -21,7 +21,7 @@ from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars
 from ztfpsf.psf.profile.field import field_basis
 from ztfpsf.psf.profile.star import FLUX, POSITION
-from ztfpsf.psf.running.chunks import GPU_STARS, STARS_AT_ONCE
+from ztfpsf.psf.running.chunks import CPU_STARS, GPU_STARS
 from ztfpsf.psf.weights.start import start_profile
 
 FWHM_PX = 2.0
@@ -57,7 +57,7 @@ def make_stars(model: PsfModel, n: int, size_px: int, degree: int, device: jax.D
     x_px, y_px = rng.uniform(0, FIELD_PX, (2, n))
     basis = field_basis(x_px, y_px, FIELD_PX, FIELD_PX, degree)
     profile = start_profile(model, FWHM_PX, basis.shape[1])
-    batch = min(n, STARS_AT_ONCE if device.platform == "cpu" else GPU_STARS)
+    batch = min(n, CPU_STARS if device.platform == "cpu" else GPU_STARS)
     truth = StarsInPsf(jnp.asarray(stars), jnp.asarray(basis @ profile.T))
     expected = np.asarray(draw_stars(model, truth, size_px, batch))
     variance = expected / GAIN + READ_NOISE_ADU**2
