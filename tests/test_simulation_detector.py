@@ -77,12 +77,18 @@ def test_noise_is_that_of_photons_and_amplifier(kind):
         assert np.median(signal) == pytest.approx(150, rel=0.01)
 
 
-def test_few_and_many_electrons_have_poisson_s_variance():
-    expected = np.where(np.arange(200)[:, None] < 100, 50.0, 1e5) * np.ones((200, 300))
-    electrons = collect(expected.astype(np.float32), generator(1, "x"))
-    for rows, level in ((np.s_[:100], 50.0), (np.s_[100:], 1e5)):
-        assert electrons[rows].mean() == pytest.approx(level, abs=4 * np.sqrt(level / 3e4))
-        assert electrons[rows].var() == pytest.approx(level, rel=0.04)
+def test_few_and_many_electrons_have_poisson_s_moments():
+    levels = (0.0, 50.0, 250.0, 1e5)
+    expected = np.repeat(levels, 100)[:, None] * np.ones(1200)
+    electrons = collect(expected.astype(np.float32), generator(1, "x")).astype(float)
+    assert (electrons[:100] == 0).all()
+    for k, level in enumerate(levels[1:], start=1):
+        mine = electrons[100 * k : 100 * (k + 1)]
+        error = 1 / np.sqrt(mine.size)
+        assert mine.mean() == pytest.approx(level, abs=4 * np.sqrt(level) * error)
+        assert mine.var() == pytest.approx(level, rel=4 * np.sqrt(2) * error)
+        skewness = np.mean((mine - level) ** 3) / level**1.5
+        assert skewness == pytest.approx(level**-0.5, abs=4 * np.sqrt(6) * error)
 
 
 def test_flats_of_a_filter_average_to_the_response():

@@ -49,7 +49,10 @@ def field_positions(
 
 
 def _smooth_response(settings: DetectorSettings, ccdid: int, qid: int, step: int) -> np.ndarray:
-    x, y = (axis[::step] / CAMERA_RADIUS_PX for axis in field_positions(settings, ccdid, qid))
+    x, y = (
+        (axis[::step] / CAMERA_RADIUS_PX).astype(np.float32)
+        for axis in field_positions(settings, ccdid, qid)
+    )
     return 1 - settings.vignetting * (x[None, :] ** 2 + y[:, None] ** 2)
 
 
@@ -83,7 +86,7 @@ def make_amplifier(settings: DetectorSettings, seed: int, ccdid: int, qid: int) 
     response = random.standard_normal((ny, nx), dtype=np.float32)
     response *= np.float32(settings.pixel_response)
     response += 1
-    response *= _smooth_response(settings, ccdid, qid, 1).astype(np.float32)
+    response *= _smooth_response(settings, ccdid, qid, 1)
     response /= np.float32(gain * response_scale(settings, seed, ccdid))
     bad = _bad_pixels(settings, random)
     response[bad == 1] *= LOW_RESPONSE
@@ -112,9 +115,12 @@ def _bias(settings: DetectorSettings, random: np.random.Generator) -> np.ndarray
     x, y = np.arange(settings.nx) / settings.nx, np.arange(settings.ny) / settings.ny
     amplitude = settings.bias_structure_adu * random.uniform(0.5, 1.0, 4)
     columns = amplitude[0] * np.exp(-x / 0.05) + 0.1 * amplitude[1] * random.standard_normal(x.size)
-    waves = amplitude[2] * np.sin(2 * np.pi * (x[None, :] + random.random()))
-    rows = amplitude[3] * (y[:, None] - 0.5)
-    return (columns[None, :] + 0.3 * waves * np.cos(np.pi * y[:, None]) + rows).astype(np.float32)
+    waves = 0.3 * amplitude[2] * np.sin(2 * np.pi * (x + random.random()))
+    rows = amplitude[3] * (y - 0.5)
+    columns, waves, rows, phase = (
+        part.astype(np.float32) for part in (columns, waves, rows, np.cos(np.pi * y))
+    )
+    return columns + waves * phase[:, None] + rows[:, None]
 
 
 def _bad_pixels(settings: DetectorSettings, random: np.random.Generator) -> np.ndarray:
@@ -140,5 +146,5 @@ def led_response(
     k = leds.index(led)
     east = settings.led_gradient * (np.cos(angles[k]) - np.cos(angles).mean())
     north = settings.led_gradient * (np.sin(angles[k]) - np.sin(angles).mean())
-    x, y = (axis / CAMERA_RADIUS_PX for axis in amplifier.field_px)
-    return (1 + east * x[None, :] + north * y[:, None]).astype(np.float32)
+    x, y = ((axis / CAMERA_RADIUS_PX).astype(np.float32) for axis in amplifier.field_px)
+    return 1 + np.float32(east) * x[None, :] + np.float32(north) * y[:, None]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
 from ztfpsf.io import write_fits
@@ -10,6 +9,7 @@ from ztfpsf.simulation.detector import Amplifier
 from ztfpsf.simulation.headers import Exposure, exposure_cards
 from ztfpsf.simulation.plan import QUADRANTS, PlannedFrame
 from ztfpsf.simulation.readout import RawAmplifier
+from ztfpsf.simulation.rice import compress
 
 IMAGE_TYPES = {"b": "bias", "f": "domeflat", "o": "object"}
 LED_NM = {
@@ -25,8 +25,6 @@ LED_NM = {
     12: 833.6,
     13: 864.6,
 }
-# Quantisation to this part of the noise adds 0.1 % to its variance.
-QUANTIZE_LEVEL = 8.0
 
 
 def amplifier_name(ccdid: int, amp_id: int) -> str:
@@ -60,17 +58,6 @@ def _amplifier_header(amplifier: Amplifier) -> fits.Header:
     return header
 
 
-def _compressed(data: np.ndarray, header: fits.Header) -> fits.CompImageHDU:
-    return fits.CompImageHDU(
-        data,
-        header,
-        compression_type="RICE_1",
-        quantize_level=QUANTIZE_LEVEL,
-        quantize_method=1,
-        dither_seed=1,
-    )
-
-
 def write_raw(
     path: str | Path,
     primary: fits.Header,
@@ -84,5 +71,5 @@ def write_raw(
     hdus = fits.HDUList([fits.PrimaryHDU(header=primary)])
     for part in ("image", "overscan"):
         for header, frame in zip(headers, frames, strict=True):
-            hdus.append(_compressed(getattr(frame, part), header))
+            hdus.append(compress(getattr(frame, part), header))
     write_fits(hdus, path, provenance)

@@ -1,5 +1,6 @@
 """From electrons in the pixels to the numbers of a raw file."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,11 @@ from ztfpsf.simulation.pocket import defer
 from ztfpsf.simulation.saturation import bleed
 
 ADC_MAXIMUM = 65535.0
-# Above this many electrons a normal deviate stands for a Poisson one (skewness under 1 %).
-NORMAL_ELECTRONS = 20000.0
+# Above this many electrons a deviate with the variance and the skewness of a Poisson one stands for
+# it: its excess kurtosis, 1 / electrons, is all that lacks.
+MANY_ELECTRONS = 200.0
+# Of pixels that stay in a processor's cache.
+_BLOCK_PX = 2**17
 
 # Axes (rows, columns) reversed between stored order and the order of reading.
 READ_AXES = {1: (), 2: (1,), 3: (0, 1), 4: (0,)}
@@ -31,15 +35,25 @@ def to_read_order(array: np.ndarray, qid: int) -> np.ndarray:
 
 
 def collect(expected: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Electrons collected where `expected` are, float32."""
-    few = expected < NORMAL_ELECTRONS
-    if few.all():
-        return random.poisson(expected).astype(np.float32)
-    electrons = random.standard_normal(expected.shape, dtype=np.float32)
-    electrons *= np.sqrt(expected)
-    electrons += expected
-    electrons[few] = random.poisson(expected[few])
+    """Electrons collected where `expected` (ny, nx) are, float32."""
+    electrons = np.zeros(expected.shape, np.float32)
+    for rows in _blocks(expected):
+        light = expected[rows]
+        if (is_many := light >= MANY_ELECTRONS).any():
+            normal = random.standard_normal(light.shape, dtype=np.float32)
+            # Cornish & Fisher (1938), to the order of the skewness.
+            skew = (normal * normal - 1) / 6
+            np.add(light + np.sqrt(light) * normal, skew, out=electrons[rows], where=is_many)
+        is_few = ~is_many & (light > 0)
+        electrons[rows][is_few] = random.poisson(light[is_few])
     return electrons
+
+
+def _blocks(image: np.ndarray) -> Iterator[slice]:
+    """Ranges of rows, a few at a time."""
+    ny, nx = image.shape
+    step = max(1, _BLOCK_PX // nx)
+    return (slice(start, start + step) for start in range(0, ny, step))
 
 
 def read_out(
@@ -54,25 +68,27 @@ def read_out(
     """
     full = bleed(electrons, settings.full_well_adu * amplifier.gain)
     electrons, late = _defer(electrons, amplifier, settings, random)
-    electrons /= np.float32(amplifier.gain)
-    electrons += amplifier.bias_adu
-    signal = measured_adu(electrons, *amplifier.coefficients)
-    signal = to_read_order(signal, amplifier.qid)
-    level = _levels(amplifier, signal.shape[0], random)
+    level = _levels(amplifier, len(electrons), random)
     noise_adu = np.float32(amplifier.read_noise_electron / amplifier.gain)
     columns = np.arange(settings.overscan_columns, dtype=np.float32)
     trail = settings.deferred_charge * np.exp(-columns / settings.deferred_columns)
-    # The charge left behind by the last pixel of a row.
-    overscan = trail.astype(np.float32) * np.maximum(signal[:, -1:], 0) + late
-    raw = []
-    for part in (signal, overscan):
-        noisy = random.standard_normal(part.shape, dtype=np.float32)
-        noisy *= noise_adu
-        noisy += level
-        noisy += part
-        np.clip(noisy, 0, ADC_MAXIMUM, out=noisy)
-        raw.append(np.ascontiguousarray(to_read_order(noisy, amplifier.qid)))
-    return RawAmplifier(raw[0], raw[1], full)
+    raw = RawAmplifier(np.empty_like(electrons), np.empty_like(late), full)
+    image, overscan, collected, bias = (
+        to_read_order(part, amplifier.qid)
+        for part in (raw.image, raw.overscan, electrons, amplifier.bias_adu)
+    )
+    for rows in _blocks(image):
+        signal = collected[rows] / np.float32(amplifier.gain) + bias[rows]
+        signal = measured_adu(signal, *amplifier.coefficients)
+        # The charge left behind by the last pixel of a row.
+        strip = trail.astype(np.float32) * np.maximum(signal[:, -1:], 0) + late[rows]
+        for part, read in ((signal, image), (strip, overscan)):
+            noisy = random.standard_normal(part.shape, dtype=np.float32)
+            noisy *= noise_adu
+            noisy += level[rows]
+            noisy += part
+            np.clip(noisy, 0, ADC_MAXIMUM, out=read[rows])
+    return raw
 
 
 def _defer(

@@ -13,6 +13,7 @@ from astropy.io import fits
 from ztfpsf.fits_files import damage_named
 from ztfpsf.io import make_again, open_product, write_fits, write_table
 from ztfpsf.simulation.detector import Amplifier
+from ztfpsf.simulation.drawing import draw_stamps
 from ztfpsf.simulation.headers import Exposure, Photometry, science_cards
 from ztfpsf.simulation.night import SimulatedAmplifier, make_exposure
 from ztfpsf.simulation.plan import PlannedFrame, header_path, truth_path
@@ -25,6 +26,8 @@ RULE = "simulate_raw"
 COSMIC_RAY, FULL_WELL, BAD_PIXEL = 1, 2, 4
 # Steps of the stored images: ADU of the bias and the sky, part of the flat's median.
 BIAS_STEP, LIGHT_STEP, FLAT_STEP = 1e-3, 1e-2, 1e-5
+# astropy takes as long for a tile of one row as for one of many.
+TILE_ROWS = 64
 PSF_SIZE_PX, PSF_GRID = 41, 5
 
 
@@ -33,12 +36,22 @@ def _image(
 ) -> fits.CompImageHDU:
     # A negative level is the step itself.
     return fits.CompImageHDU(
-        data, header, name=name, compression_type="RICE_1", quantize_level=-step
+        data,
+        header,
+        name=name,
+        compression_type="RICE_1",
+        quantize_level=-step,
+        tile_shape=(TILE_ROWS, data.shape[1]),
     )
 
 
 def _flags(data: np.ndarray, name: str) -> fits.CompImageHDU:
-    return fits.CompImageHDU(data.astype(np.uint8), name=name, compression_type="RICE_1")
+    return fits.CompImageHDU(
+        data.astype(np.uint8),
+        name=name,
+        compression_type="RICE_1",
+        tile_shape=(TILE_ROWS, data.shape[1]),
+    )
 
 
 def write_detector_truth(
@@ -133,7 +146,8 @@ def write_true_psf(
 ) -> None:
     """Write the PSF: its settings (TRUEPSF) and centred, pixel-integrated images on a grid.
 
-    HDU PSF has shape (25, 41, 41), POSITIONS the columns x_px and y_px.
+    The images are as `draw_stamps` draws stars. HDU PSF has shape (25, 41, 41), POSITIONS the
+    columns x_px and y_px.
     """
     x, y = (
         axis.ravel()
@@ -141,12 +155,12 @@ def write_true_psf(
     )
     # Whole pixels, so that a stamp is centred.
     x, y = np.round(x), np.round(y)
-    cube = np.stack([psf.stamp(*position, PSF_SIZE_PX) for position in zip(x, y, strict=True)])
+    cube = draw_stamps(psf, x, y, PSF_SIZE_PX)
     columns = [fits.Column(key, "D", array=axis) for key, axis in (("x_px", x), ("y_px", y))]
     primary = fits.PrimaryHDU()
     primary.header["TRUEPSF"] = json.dumps({"settings": asdict(psf.settings), "field": psf.field})
     table = fits.BinTableHDU.from_columns(columns, name="POSITIONS")
-    hdus = fits.HDUList([primary, fits.ImageHDU(cube.astype(np.float32), name="PSF"), table])
+    hdus = fits.HDUList([primary, fits.ImageHDU(cube, name="PSF"), table])
     write_fits(hdus, path, provenance)
 
 
