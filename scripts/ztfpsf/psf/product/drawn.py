@@ -1,6 +1,7 @@
 """Stars drawn with the PSF of their image beside their pixels. Nothing is fitted here."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,18 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax import Array
 
 from ztfpsf.errors import InputError
 from ztfpsf.noise import model_variance
-from ztfpsf.pocket.law import deferred
-from ztfpsf.psf.inputs.padding import pad, padded_size
-from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars
+from ztfpsf.pocket.law import LocalPocket, deferred
+from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.product.file import load_psf
 from ztfpsf.psf.product.psf import Psf
+from ztfpsf.psf.profile.star import star_model
 from ztfpsf.stamps import Stamps
 
-BATCH = 64
-_defer = jax.vmap(deferred)
+BATCH = 64  # stars drawn at once
 KEY = ["image", "star_id"]
 
 
@@ -67,15 +68,10 @@ def _draw_images(stamps: Stamps, stars: pd.DataFrame, path_to_psf: str | Path) -
         index = find_stamps(stamps, rows)
         mine = stamps.stars.iloc[index]
         psf = load_psf(path_to_psf, image)
-        model = _draw_models(psf, rows, mine, stamps.data.shape[-1])
+        is_good, pixels = stamps.mask[index] == 0, stamps.data[index].astype(float)
+        model, change = _draw_models(psf, rows, mine, np.where(is_good, np.nan, pixels))
         sky_adu = mine["sky_adu"].to_numpy()[:, None, None]
         variance = model_variance(model, sky_adu, psf.noise.gain, psf.noise.constant_adu2)
-        is_good, pixels = stamps.mask[index] == 0, stamps.data[index].astype(float)
-        with jax.enable_x64(True):
-            # What is masked is seen, not modelled: a neighbour fills the pocket as well.
-            place = rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), psf.nx, psf.ny
-            scene = jnp.where(is_good, model, pixels)
-            change = np.asarray(_defer(psf.pocket.at(*place), scene))
         data = np.where(is_good, pixels - change, np.nan)
         x0_px, y0_px = (mine[name].to_numpy() for name in ("x0_px", "y0_px"))
         yield Drawn(rows, data, model, variance, x0_px, y0_px, change)
@@ -95,16 +91,41 @@ def find_stamps(stamps: Stamps, rows: pd.DataFrame) -> np.ndarray:
     return index.to_numpy(int)
 
 
-def _draw_models(psf: Psf, rows: pd.DataFrame, mine: pd.DataFrame, size_px: int) -> np.ndarray:
-    """Models of stars of one image on the windows of their stamps, (n, S, S) ADU."""
+def _draw_models(
+    psf: Psf, rows: pd.DataFrame, mine: pd.DataFrame, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Models of stars of one image on their stamps, and what the pocket did; (n, S, S) ADU.
+
+    `pixels`: (n, S, S) ADU where they are seen, not modelled: a neighbour fills the pocket as well;
+    else NaN.
+    """
     x_px, y_px, flux_adu, background_adu = (
         rows[name].to_numpy(float) for name in ("x_px", "y_px", "flux_adu", "background_adu")
     )
-    half = size_px // 2
+    half = pixels.shape[-1] // 2
     offset_px = (x_px - mine["x0_px"].to_numpy() - half, y_px - mine["y0_px"].to_numpy() - half)
     stars = np.stack([*offset_px, flux_adu, background_adu], axis=1)
     params = psf.local_params(x_px, y_px, flux_adu)
-    n, size = len(stars), padded_size(len(stars))
+    pockets = psf.pocket.at(x_px, y_px, psf.nx, psf.ny)
+    n = len(stars)
+    models, changes = np.empty_like(pixels), np.empty_like(pixels)
     with jax.enable_x64(True):
-        in_psf = StarsInPsf(jnp.asarray(pad(stars, size)), jnp.asarray(pad(params, size)))
-        return np.asarray(draw_stars(psf.model, in_psf, size_px, min(BATCH, size)))[:n]
+        for start in range(0, n, BATCH):
+            # The last batch repeats the last star.
+            take = np.minimum(np.arange(start, start + BATCH), n - 1)
+            local = LocalPocket(*(of_all[take] for of_all in pockets))
+            found = _draw_batch(psf.model, stars[take], params[take], local, pixels[take])
+            for drawn, all_drawn in zip(found, (models, changes), strict=True):
+                all_drawn[start : start + BATCH] = drawn[: n - start]
+    return models, changes
+
+
+@partial(jax.jit, static_argnames="model")
+def _draw_batch(
+    model: PsfModel, stars: Array, params: Array, pockets: LocalPocket, pixels: Array
+) -> tuple[Array, Array]:
+    """The same of BATCH stars: one size, compiled once for all that draws stars."""
+    size_px = pixels.shape[-1]
+    models = jax.vmap(lambda star, own: star_model(model, star, own, size_px))(stars, params)
+    scenes = jnp.where(jnp.isnan(pixels), models, pixels)
+    return models, jax.vmap(deferred)(pockets, scenes)
