@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 from ztfpsf.io import make_provenance, read_table, write_json, write_text
@@ -15,6 +16,7 @@ from ztfpsf.simulation.comparison import (
     grid_positions,
     match_stars,
 )
+from ztfpsf.simulation.drawing import draw_one
 from ztfpsf.simulation.report import report
 from ztfpsf.simulation.truth import RULE, read_true_psf
 
@@ -55,7 +57,7 @@ def compare_truth(
         stars.append(match_stars(fitted[fitted["image"] == image], true))
         psf[image] = compare_psf(
             load_psf(path_to_psf, image).stamp,
-            read_true_psf(path_to_true_psf),
+            partial(draw_one, read_true_psf(path_to_true_psf)),
             grid_positions(shape),
             size_px,
         )._asdict()

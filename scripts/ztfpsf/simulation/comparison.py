@@ -13,7 +13,6 @@ from ztfpsf.errors import InputError
 from ztfpsf.fits_files import damage_named, read_image
 from ztfpsf.io import make_again, open_product
 from ztfpsf.robust import mad_sigma
-from ztfpsf.simulation.psf import TruePsf, true_psf
 from ztfpsf.simulation.truth import RULE
 
 BLOCK_PX = 32
@@ -25,6 +24,8 @@ SOURCE_BITS = 2 | 2048
 GRID = 5  # positions along each axis where PSFs are compared
 
 Stamp = Callable[[float, float, int], np.ndarray]
+# As `ztfpsf.simulation.psf.true_psf` draws the PSF: at x, y, of a size, shifted by an offset.
+Shifted = Callable[[float, float, int, tuple[float, float]], np.ndarray]
 
 
 class PixelComparison(NamedTuple):
@@ -162,9 +163,9 @@ def grid_positions(shape: tuple[int, int]) -> np.ndarray:
     return np.stack([np.round(x.ravel()) + phase, np.round(y.ravel()) + phase[::-1]], axis=1)
 
 
-def compare_psf(stamp: Stamp, psf: TruePsf, positions: np.ndarray, size_px: int) -> PsfComparison:
+def compare_psf(stamp: Stamp, true: Shifted, positions: np.ndarray, size_px: int) -> PsfComparison:
     """`stamp(x, y, size)` is the fitted PSF as `TruePsf.stamp` defines it; positions (n, 2)."""
-    rows = np.array([_compare_stamp(stamp, psf, x, y, size_px) for x, y in positions])
+    rows = np.array([_compare_stamp(stamp, true, x, y, size_px) for x, y in positions])
     l2, size, e1, e2, dx, dy = rows.T
     return PsfComparison(
         len(rows),
@@ -177,16 +178,15 @@ def compare_psf(stamp: Stamp, psf: TruePsf, positions: np.ndarray, size_px: int)
 
 
 def _compare_stamp(
-    stamp: Stamp, psf: TruePsf, x_px: float, y_px: float, size_px: int
+    stamp: Stamp, true: Shifted, x_px: float, y_px: float, size_px: int
 ) -> tuple[float, ...]:
     fitted = np.asarray(stamp(x_px, y_px, size_px), dtype=float)
     offset = np.array([x_px, y_px]) - np.floor(np.array([x_px, y_px]) + 0.5)
-    true = true_psf(psf, x_px, y_px, size_px, tuple(offset))
-    got, expected = _moments(fitted), _moments(true)
+    got, expected = _moments(fitted), _moments(true(x_px, y_px, size_px, tuple(offset)))
     shift = got[:2] - expected[:2]
-    true = true_psf(psf, x_px, y_px, size_px, tuple(offset + shift))
-    expected = _moments(true)
-    l2 = np.sqrt(np.sum((fitted - true) ** 2) / np.sum(true**2))
+    aligned = true(x_px, y_px, size_px, tuple(offset + shift))
+    expected = _moments(aligned)
+    l2 = np.sqrt(np.sum((fitted - aligned) ** 2) / np.sum(aligned**2))
     size = (got[2] / expected[2]) ** 2 - 1
     return (l2, size, *(got[3:] - expected[3:]), *shift)
 

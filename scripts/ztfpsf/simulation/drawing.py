@@ -71,24 +71,34 @@ def draw_stamps(psf: TruePsf, x_px: np.ndarray, y_px: np.ndarray, size_px: int) 
 
     The field coordinates u and v are from -1 to 1, or a little more for stars beside the image.
     """
+    position = np.stack([x_px, y_px], axis=1)
+    return draw_shifted(psf, position, size_px, position - np.floor(position + 0.5))
+
+
+def draw_shifted(
+    psf: TruePsf, position_px: np.ndarray, size_px: int, offset_px: np.ndarray
+) -> np.ndarray:
+    """The same valid at positions (n, 2), x and y, centroids `offset_px` (n, 2) from the middle."""
     coefficients = _coefficients(psf.settings)
-    centre = (coefficients.shape[1] - 1) / 2
-    half = size_px // 2
-
-    def taps(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        offset = position - np.floor(position + 0.5)
-        return _weights(centre - OVERSAMPLING * (half + offset))
-
-    first_x, weights_x = taps(x_px)
-    first_y, weights_y = taps(y_px)
-    terms = _terms(*psf.field(x_px, y_px))
+    first = (coefficients.shape[1] - 1) / 2 - OVERSAMPLING * (size_px // 2)
+    first_x, weights_x = _weights(first - OVERSAMPLING * offset_px[:, 0])
+    first_y, weights_y = _weights(first - OVERSAMPLING * offset_px[:, 1])
+    terms = _terms(*psf.field(*position_px.T))
     weights = np.einsum("nk,na,nb->nkab", terms, weights_y, weights_x, optimize=True)
-    weights = weights.reshape(x_px.size, -1).astype(np.float32)
-    stamps = np.empty((x_px.size, size_px**2), dtype=np.float32)
+    weights = weights.reshape(len(terms), -1).astype(np.float32)
+    stamps = np.empty((len(terms), size_px**2), dtype=np.float32)
     for start_y, start_x in sorted({*zip(first_y.tolist(), first_x.tolist(), strict=True)}):
         group = (first_y == start_y) & (first_x == start_x)
         stamps[group] = weights[group] @ _design(coefficients, size_px, start_y, start_x)
     return stamps.reshape(-1, size_px, size_px)
+
+
+def draw_one(
+    psf: TruePsf, x_px: float, y_px: float, size_px: int, offset_px: tuple[float, float]
+) -> np.ndarray:
+    """As `ztfpsf.simulation.psf.true_psf`, and for more than 20 of them in less time."""
+    position, offset = np.array([[x_px, y_px]]), np.array([offset_px])
+    return draw_shifted(psf, position, size_px, offset)[0].astype(float)
 
 
 def stamp_sizes(flux_adu: np.ndarray, fwhm_px: float, noise_adu: float) -> np.ndarray:

@@ -5,6 +5,7 @@ code itself centres and normalises it. Quintic splines give the values between t
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from ztfpsf.psf.profile.star import CORE_RADIUS_PX
 from ztfpsf.robust import mad_sigma
 from ztfpsf.simulation.comparison import compare_psf
 from ztfpsf.simulation.headers import Photometry
+from ztfpsf.simulation.psf import true_psf
 from ztfpsf.simulation.scene import add_noise
 
 MAGNITUDES = (14.0, 15.0, 16.0, 17.0, 18.0)
@@ -145,7 +147,7 @@ def _judge_psf(splines: list[RectBivariateSpline], stars: Stars, size_px: int) -
         drawn = at[x_px, y_px](dy, dx)
         return drawn * (stars.truth.psf.stamp(x_px, y_px, size_px).sum() / drawn.sum())
 
-    found = compare_psf(stamp, stars.truth.psf, stars.grid, size_px)
+    found = compare_psf(stamp, partial(true_psf, stars.truth.psf), stars.grid, size_px)
     return {
         "l2_median": found.l2_median,
         "size_bias": found.size_bias,
