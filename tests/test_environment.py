@@ -57,7 +57,7 @@ def normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("name", [*NAMES, "tools", "bench"])
+@pytest.mark.parametrize("name", [*NAMES, "tools", "uv", "bench"])
 def test_every_line_of_a_lock_is_a_hashed_pin(name: str) -> None:
     assert PIN.sub("", lock_text(name)) == ""
     assert read_direct(name) <= set(read_lock(name))

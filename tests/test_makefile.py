@@ -14,6 +14,8 @@ echo "$@" >> calls
 case "$*" in
   -c*) exit $VERSION_EXIT ;;
   *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  *uv.lock) cp "$0" .venv/bin/uv ;;
+  *--python*) exit $UV_EXIT ;;
   *pip*) exit $PIP_EXIT ;;
 esac
 """
@@ -24,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "envs").mkdir()
-    for name in ("cpu", "tools"):
+    for name in ("cpu", "tools", "uv"):
         (tmp_path / "envs" / f"{name}.lock").touch()
     (tmp_path / "python").write_text(PYTHON)
     (tmp_path / "python").chmod(0o755)
@@ -32,12 +34,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(
-    folder: Path, *targets: str, version_exit: int = 0, pip_exit: int = 0
+    folder: Path, *targets: str, version_exit: int = 0, pip_exit: int = 0, uv_exit: int = 0
 ) -> subprocess.CompletedProcess[str]:
     # A make that runs these tests passes its own options on.
     passed_on = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "LOCK")
     environment = {key: value for key, value in os.environ.items() if key not in passed_on}
-    environment |= {"VERSION_EXIT": str(version_exit), "PIP_EXIT": str(pip_exit)}
+    exits = {"VERSION_EXIT": version_exit, "PIP_EXIT": pip_exit, "UV_EXIT": uv_exit}
+    environment |= {name: str(status) for name, status in exits.items()}
     command = ["make", *targets, f"PYTHON={folder}/python"]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=folder, env=environment
@@ -66,12 +69,21 @@ def test_old_python_is_one_sentence(folder: Path) -> None:
     assert not (folder / ".venv").exists()
 
 
+@pytest.mark.parametrize("uv_exit", [0, 1])
+def test_pip_installs_what_uv_cannot(folder: Path, uv_exit: int) -> None:
+    assert make(folder, "env", uv_exit=uv_exit).returncode == 0
+    installed = [call for call in calls(folder) if call.endswith("envs/cpu.lock")]
+    assert all("install --quiet --no-deps --require-hashes" in call for call in installed)
+    assert ["--python" in call for call in installed] == [True, False][: 1 + uv_exit]
+
+
 def test_interrupted_installation_is_done_again(folder: Path) -> None:
-    assert make(folder, "env", pip_exit=1).returncode != 0
+    assert make(folder, "env", pip_exit=1, uv_exit=1).returncode != 0
     begun = calls(folder)
     assert make(folder, "env").returncode == 0
     done = calls(folder)
-    assert done[len(begun) : 2 * len(begun)] == begun
+    # All of it, the last attempt of pip left out.
+    assert done[len(begun) : 2 * len(begun) - 1] == begun[:-1]
     assert "Nothing to be done" in make(folder, "env").stdout
     assert calls(folder) == done
 
