@@ -85,7 +85,25 @@ def test_step_is_that_of_the_dense_normal_equations(problem) -> None:
     gradient = jacobian.T @ residual
     assert float(step.chi2_decrease) == pytest.approx(gradient @ expected)
     assert float(normal.chi2) == pytest.approx(residual @ residual)
-    assert float(loss(model, start, stars)) == pytest.approx(0.5 * residual @ residual)
+    assert float(loss(model, start, stars, 2)) == pytest.approx(0.5 * residual @ residual)
+
+
+def test_derivatives_of_the_loss_are_those_of_the_dense_problem(problem) -> None:
+    model, stars, start = problem
+    jacobian, residual, _ = dense(problem)
+    gradient_of = jax.grad(lambda parameters: loss(model, parameters, stars, 2))
+    gradient, product = jax.linearize(gradient_of, start)
+    expected = -jacobian.T @ residual
+    np.testing.assert_allclose(ravel_pytree(gradient)[0], expected, rtol=1e-8, atol=1e-6)
+    rng = np.random.default_rng(4)
+    change = jax.tree.map(lambda leaf: jnp.asarray(1e-5 * rng.normal(size=leaf.shape)), start)
+    # Coefficients that are held do not move.
+    change = change._replace(profile=change.profile * free_coefficients(model, 3))
+    ahead = gradient_of(jax.tree.map(jnp.add, start, change))
+    behind = gradient_of(jax.tree.map(jnp.subtract, start, change))
+    numeric = 0.5 * (ravel_pytree(ahead)[0] - ravel_pytree(behind)[0])
+    found = ravel_pytree(product(change))[0]
+    np.testing.assert_allclose(found, numeric, atol=1e-6 * np.abs(numeric).max())
 
 
 def test_covariance_is_the_inverse_of_the_dense_matrix(problem) -> None:

@@ -51,17 +51,20 @@ def curvature_scale(model: PsfModel, stars: StarData, start: Parameters, batch: 
     return jax.tree.map(lambda leaf: jnp.where(leaf > 0, leaf, 1.0) ** -0.5, curvature)
 
 
-def scale_problem(model: PsfModel, stars: StarData, start: Parameters, scale: Parameters) -> Scaled:
-    """The same objective in other coordinates."""
+def scale_problem(
+    model: PsfModel, stars: StarData, start: Parameters, scale: Parameters, batch: int
+) -> Scaled:
+    """The same objective in other coordinates, `batch` stars at a time."""
     flat_start, unravel = ravel_pytree(start)
     flat_scale, _ = ravel_pytree(scale)
 
     def to_parameters(z: Array) -> Parameters:
         return unravel(flat_start + flat_scale * z)
 
-    return Scaled(
-        lambda z: loss(model, to_parameters(z), stars), jnp.zeros_like(flat_start), to_parameters
-    )
+    def func(z: Array) -> Array:
+        return loss(model, to_parameters(z), stars, batch)
+
+    return Scaled(func, jnp.zeros_like(flat_start), to_parameters)
 
 
 @partial(jax.jit, static_argnames=("model", "options", "minimise", "find_scale", "batch"))
@@ -74,7 +77,7 @@ def _minimise_all(
     batch: Batch,
 ) -> Solution:
     def minimise_one(one: tuple[StarData, Parameters]) -> Solution:
-        scaled = scale_problem(model, *one, find_scale(model, *one, batch.stars))
+        scaled = scale_problem(model, *one, find_scale(model, *one, batch.stars), batch.stars)
         way = minimise(scaled.func, scaled.start, options)
         return Solution(scaled.to_parameters(way.z), way.history, way.iterations)
 

@@ -25,33 +25,32 @@ class Options:
     tol: float = 1e-9  # ends when a step lowers the loss by less, relative to the loss
 
 
+_Scaled = tuple[StarData, Parameters, Parameters]  # stars, start, and unit of each parameter
+
+
 @partial(jax.jit, static_argnames=("model", "batch"))
 def _scale(model: PsfModel, stars: StarData, start: Parameters, batch: int) -> Parameters:
     return curvature_scale(model, stars, start, batch)
 
 
-@partial(jax.jit, static_argnames="model")
-def _value_and_grad(
-    model: PsfModel, z: Array, stars: StarData, start: Parameters, scale: Parameters
-) -> tuple[Array, Array]:
-    return jax.value_and_grad(scale_problem(model, stars, start, scale).func)(z)
+@partial(jax.jit, static_argnames=("model", "batch"))
+def _value_and_grad(model: PsfModel, z: Array, problem: _Scaled, batch: int) -> tuple[Array, Array]:
+    return jax.value_and_grad(scale_problem(model, *problem, batch).func)(z)
 
 
-@partial(jax.jit, static_argnames="model")
-def _to_parameters(
-    model: PsfModel, z: Array, stars: StarData, start: Parameters, scale: Parameters
-) -> Parameters:
-    return scale_problem(model, stars, start, scale).to_parameters(z)
+@partial(jax.jit, static_argnames=("model", "batch"))
+def _to_parameters(model: PsfModel, z: Array, problem: _Scaled, batch: int) -> Parameters:
+    return scale_problem(model, *problem, batch).to_parameters(z)
 
 
 def _minimise_one(
     model: PsfModel, stars: StarData, start: Parameters, options: Options, batch: int
 ) -> tuple[Parameters, np.ndarray, int]:
-    scale = _scale(model, stars, start, batch)
+    scaled = stars, start, _scale(model, stars, start, batch)
     history: list[float] = []
 
     def func(z: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = _value_and_grad(model, z, stars, start, scale)
+        value, gradient = _value_and_grad(model, z, scaled, batch)
         return float(value), np.asarray(gradient)
 
     def record(intermediate_result: scipy.optimize.OptimizeResult) -> None:
@@ -68,7 +67,7 @@ def _minimise_one(
         callback=record,
         options={"maxiter": options.niter, **stop},
     )
-    parameters = _to_parameters(model, jnp.asarray(result.x), stars, start, scale)
+    parameters = _to_parameters(model, jnp.asarray(result.x), scaled, batch)
     return parameters, np.asarray(history), int(result.nit)
 
 

@@ -1,7 +1,8 @@
 """Truncated Newton with conjugate gradients (Martens 2010, "Hessian-free optimization", ICML).
 
-Each step solves (H + lambda) d = -g by conjugate gradients with Hessian-vector products; lambda
-falls when the quadratic model predicts the decrease of the loss well and rises when not.
+Each step solves (H + lambda) d = -g by conjugate gradients with Hessian-vector products, from what
+was evaluated once (jax.linearize); lambda falls when the quadratic model predicts the decrease of
+the loss well and rises when not.
 """
 
 from collections.abc import Callable
@@ -89,10 +90,10 @@ def _minimise(func: Objective, z0: Array, options: Options) -> Way:
     gradient_of = jax.grad(func)
 
     def step(state: _State) -> _State:
-        gradient = gradient_of(state.z)
+        gradient, hessian = jax.linearize(gradient_of, state.z)
 
         def product(vector: Array) -> Array:
-            return jax.jvp(gradient_of, (state.z,), (vector,))[1] + state.lmbda * vector
+            return hessian(vector) + state.lmbda * vector
 
         d, damped = _conjugate_gradients(product, gradient, state.direction)
         candidate = state.z + d

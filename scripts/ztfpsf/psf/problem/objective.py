@@ -1,6 +1,8 @@
 """The objective of all optimisers, chi2 / 2 = sum weight (data - m)^2 / 2, priors included."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,8 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.problem.parameters import Parameters, StarData
-from ztfpsf.psf.profile.star import BACKGROUND, star_model
+from ztfpsf.psf.problem.parameters import Parameters, Pixels, StarData
+from ztfpsf.psf.profile.star import BACKGROUND, N_STAR_PARAMETERS, star_model
 
 
 class Prior(NamedTuple):
@@ -75,17 +77,66 @@ def prior_chi2(parameters: Parameters, prior: Prior) -> Array:
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
 
 
-def loss(model: PsfModel, parameters: Parameters, stars: StarData) -> Array:
-    """Half of chi2 of one problem."""
-    size_px = stars.data.shape[-1]
-
-    def star_loss(star: Array, params: Array, data: Array, weight: Array, around: Array) -> Array:
-        residual = data - star_model(model, star, params, size_px)
-        of_sky = around[1] * (around[0] - star[BACKGROUND]) ** 2
-        return 0.5 * (jnp.sum(weight * residual * residual) + of_sky)
-
+def loss(model: PsfModel, parameters: Parameters, stars: StarData, batch: int) -> Array:
+    """Half of chi2 of one problem, `batch` stars at a time."""
     params = local_params(model, parameters, stars)
-    arrays = (parameters.stars, params, stars.data, stars.weight, stars.around)
-    losses = jax.vmap(star_loss)(*arrays)
+    seen = jnp.concatenate([parameters.stars, params], axis=1)
+    losses = _find_losses(model, batch, seen, stars.pixels)
     prior = make_prior(model, parameters, stars)
     return jnp.sum(losses) + 0.5 * prior_chi2(parameters, prior)
+
+
+def _star_loss(model: PsfModel, seen: Array, pixels: Pixels) -> Array:
+    """Half of chi2 of one star.
+
+    `seen`: (4 + K + G,) its own parameters, the profile's at its place and the nodes.
+    """
+    star, params = jnp.split(seen, [N_STAR_PARAMETERS])
+    residual = pixels.data - star_model(model, star, params, pixels.data.shape[-1])
+    sky_adu, precision = pixels.around
+    of_sky = precision * (sky_adu - star[BACKGROUND]) ** 2
+    return 0.5 * (jnp.sum(pixels.weight * residual * residual) + of_sky)
+
+
+# What a star sees are a few numbers: its gradient and Hessian by those are all that derivatives by
+# the parameters of the problem take. JAX alone would keep the nodes of all stars for them.
+def _map(one: Callable[..., Any], batch: int, seen: Array, pixels: Pixels) -> Any:
+    return jax.lax.map(lambda star: one(*star), (seen, pixels), batch_size=batch)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _find_losses(model: PsfModel, batch: int, seen: Array, pixels: Pixels) -> Array:
+    """Half of chi2 of each star, (n,), to be differentiated by `seen` alone."""
+    return _map(partial(_star_loss, model), batch, seen, pixels)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _find_gradients(
+    model: PsfModel, batch: int, seen: Array, pixels: Pixels
+) -> tuple[Array, Array]:
+    """The same with their gradients, (n, 4 + K + G)."""
+    return _map(jax.value_and_grad(partial(_star_loss, model)), batch, seen, pixels)
+
+
+@_find_losses.defjvp
+def _(model: PsfModel, batch: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    losses, gradients = _find_gradients(model, batch, *primals)
+    return losses, jnp.sum(gradients * tangents[0], axis=1)
+
+
+@_find_gradients.defjvp
+def _(model: PsfModel, batch: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    value_and_gradient = jax.value_and_grad(partial(_star_loss, model))
+    (seen, pixels), (change, _) = primals, tangents
+    if model.grid is not None:
+        # Of so many nodes no Hessian: products anew, each time.
+        one = jax.checkpoint(value_and_gradient)
+        return jax.jvp(lambda seen: _map(one, batch, seen, pixels), (seen,), (change,))
+
+    def gradient(seen: Array, pixels: Pixels) -> tuple[Array, Any]:
+        found = value_and_gradient(seen, pixels)
+        return found[1], found
+
+    hessians, found = _map(jax.jacfwd(gradient, has_aux=True), batch, seen, pixels)
+    of_gradients = jnp.einsum("nij,nj->ni", hessians, change)
+    return found, (jnp.sum(found[1] * change, axis=1), of_gradients)
