@@ -62,11 +62,14 @@ demo: $(STAMP) ## a real image (31 MB are fetched), a simulated CCD from raw fra
 	$(SNAKEMAKE) results/plot_psf/$(FIRST)_star.png results/validate_psf/$(FIRST)_validation.txt
 	@echo "The PSF beside a star: results/plot_psf/$(FIRST)_star.png; how good it is:"
 	@head -n 4 results/validate_psf/$(FIRST)_validation.txt
-	@echo "Step 2 of 5: the light curve of a supernova in twelve simulated exposures."
-	$(SNAKEMAKE) --configfile config/lightcurve.yaml -- lightcurves
-	@echo "The light curve: results/plot_lightcurve/SIM1_zr_lightcurve.png"
+	@echo "Step 2 of 5: the light curve of a supernova in twelve simulated exposures, in the background;"
+	@echo "what it says is in logs/lightcurves.log. Meanwhile"
 	@echo "Step 3 of 5: raw frames of a CCD are simulated and calibrated, its PSFs fitted and compared with the truth."
-	$(SNAKEMAKE) --configfile config/simulation.yaml
+	@mkdir -p logs
+	@$(SNAKEMAKE) --configfile config/lightcurve.yaml -- lightcurves > logs/lightcurves.log 2>&1 & \
+	  $(SNAKEMAKE) --configfile config/simulation.yaml; ccd=$$?; \
+	  wait $$! || { tail -n 20 logs/lightcurves.log >&2; exit 1; }; exit $$ccd
+	@echo "The light curve: results/plot_lightcurve/SIM1_zr_lightcurve.png"
 	@echo "Step 4 of 5: the real image by all optimisers, side by side."
 	$(SNAKEMAKE) $(COMPARE)
 	@echo "Step 5 of 5: all of it on one page."

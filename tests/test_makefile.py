@@ -121,6 +121,7 @@ def test_demo_begins_with_a_picture_and_ends_with_the_comparison(folder: Path) -
     plan = make(folder, "--dry-run", "demo").stdout
     steps = [
         "_star.png results/validate_psf/",
+        "config/lightcurve.yaml",
         "config/simulation.yaml",
         "config/compare.yaml",
         "--report results/report.html",
@@ -128,6 +129,27 @@ def test_demo_begins_with_a_picture_and_ends_with_the_comparison(folder: Path) -
     places = [plan.index(step) for step in steps]
     assert places == sorted(places)
     assert "tools.lock" not in plan
+
+
+RUNS = ("lightcurve", "simulation", "compare")
+
+
+@pytest.mark.parametrize("failing", RUNS[:2])
+def test_demo_ends_where_a_run_beside_another_fails(folder: Path, failing: str) -> None:
+    make(folder, "env")
+    snakemake = folder / ".venv/bin/snakemake"
+    snakemake.write_text(
+        '#!/bin/sh\necho "$@" >> calls\necho says "$@"\n'
+        f'case "$*" in *{failing}.yaml*) exit 1;; esac\n'
+    )
+    snakemake.chmod(0o755)
+    report = folder / "results" / "validate_psf" / "first_validation.txt"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    done = make(folder, "demo", "FIRST=first")
+    assert done.returncode != 0
+    assert [sum(f"{name}.yaml" in call for call in calls(folder)) for name in RUNS] == [1, 1, 0]
+    assert ("says" in done.stderr) == (failing == "lightcurve")
 
 
 def make_later(file: Path) -> None:
