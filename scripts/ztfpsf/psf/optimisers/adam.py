@@ -22,7 +22,7 @@ PROFILE_START_ERROR = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     niter: int = 600
     tol: float = 1e-3  # ends when the loss changes by less in one step
 
