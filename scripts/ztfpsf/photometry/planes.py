@@ -12,6 +12,8 @@ from ztfpsf.psf import Psf
 from ztfpsf.stars.images import ScienceImage, Sky
 from ztfpsf.stars.sky import to_pixels
 
+SAMPLED_ROW = 8  # of so many, for medians of planes
+
 
 class ImagePlanes(NamedTuple):
     """Planes (ny + 2 margin, nx + 2 margin), float32 or bool."""
@@ -67,7 +69,7 @@ def make_planes(
         known = split_constant(variance, data, level, quadrant.gain, read_out)
         known = np.where(is_usable, known, np.float32(read_out))
         is_measured = noise.gain != quadrant.gain
-        shift = noise.constant_adu2 - np.median(known) if is_measured else 0.0
+        shift = noise.constant_adu2 - np.median(known[::SAMPLED_ROW]) if is_measured else 0.0
         constant = np.maximum(known + np.float32(shift), np.float32(tiny))
     margin = window_sizes(size_px)[-1] // 2 + 1
     return ImagePlanes(
