@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from simulate_raw import simulate_raw
 from ztfpsf.errors import InputError
+from ztfpsf.robust import mad_sigma
 from ztfpsf.simulation import rice
 from ztfpsf.simulation.plan import detector_path, list_files, plan_night, truth_path
 from ztfpsf.simulation.settings import NightSettings, make_settings
@@ -118,6 +120,21 @@ def test_compression_costs_no_more_than_its_step(tmp_path, monkeypatch, is_compi
     assert np.abs(error).max() < 0.55 * step
     assert error.std() == pytest.approx(step / 12**0.5, rel=0.05)
     assert abs(error.mean()) < 0.02 * step
+
+
+def test_differences_of_frames_tell_their_noise():
+    """No two frames have their steps at the same places."""
+    noise, random, frames = 1.5, np.random.default_rng(1), []
+    for _ in range(2):
+        pixels = random.normal(100, noise, (200, 1000)).astype(np.float32)
+        table = rice.compress(pixels, fits.Header())
+        hdus = fits.HDUList([fits.PrimaryHDU(), table])
+        file = BytesIO()
+        hdus.writeto(file)
+        with fits.open(BytesIO(file.getvalue())) as read:
+            frames.append(read[1].data.astype(float))
+    found = mad_sigma(frames[0] - frames[1]) / np.sqrt(2)
+    assert found == pytest.approx(noise, rel=0.01)
 
 
 def test_quadrants_join_on_the_sky():

@@ -6,6 +6,8 @@ and the rows go straight to astropy's compiled coder. That is not public: withou
 compressed by astropy's public means.
 """
 
+import zlib
+
 import numpy as np
 from astropy.io import fits
 
@@ -19,13 +21,15 @@ except ImportError:
 # Steps of this part of the noise add 0.1 % to its variance.
 STEPS_PER_NOISE = 8.0
 SMALLEST_STEP_ADU = 1e-3
-DITHER, DITHER_SEED = 1, 1
+DITHER, N_SEEDS = 1, 10000
 BLOCK_PX, BYTES_PER_PIXEL = 32, 4
 _SAMPLED_ROWS = 64
 
 
 def compress(data: np.ndarray, header: fits.Header) -> fits.BinTableHDU | fits.CompImageHDU:
     """HDU of an image (ny, nx), float32, with the cards of `header`; to be written, not read."""
+    # Another in every frame: where steps and dithers are the same, differences of frames are steps.
+    seed = 1 + zlib.crc32(data[0].tobytes()) % N_SEEDS
     step = max(_find_noise(data) / STEPS_PER_NOISE, SMALLEST_STEP_ADU)
     if compress_rice_1_c is None:
         return fits.CompImageHDU(
@@ -34,20 +38,20 @@ def compress(data: np.ndarray, header: fits.Header) -> fits.BinTableHDU | fits.C
             compression_type="RICE_1",
             quantize_level=-step,
             quantize_method=DITHER,
-            dither_seed=DITHER_SEED,
+            dither_seed=seed,
         )
     ny, nx = data.shape
     rows, tiles = np.empty(ny, [("tile", ">i4", 2), ("scale", ">f8"), ("zero", ">f8")]), []
     begin = 0
     for number, pixels in enumerate(data.astype(np.float32, order="C", copy=False)):
         codes, _, scale, zero = quantize_float_c(
-            pixels.tobytes(), number + DITHER_SEED, nx, 1, 0, 0.0, -step, DITHER
+            pixels.tobytes(), number + seed, nx, 1, 0, 0.0, -step, DITHER
         )[:4]
         tiles.append(compress_rice_1_c(codes, BLOCK_PX, BYTES_PER_PIXEL))
         rows[number] = (len(tiles[-1]), begin), scale, zero
         begin += len(tiles[-1])
     body = rows.tobytes() + b"".join(tiles)
-    cards = _table_cards(ny, nx, rows["tile"][:, 0].max(), begin)
+    cards = _table_cards(ny, nx, seed, rows["tile"][:, 0].max(), begin)
     cards.extend(header, unique=True)
     padding = b"\0" * (-len(body) % 2880)
     # A table made of its bytes is written as it is; one made of columns is converted row by row.
@@ -60,7 +64,7 @@ def _find_noise(data: np.ndarray) -> float:
     return float(mad_sigma(np.diff(rows, axis=1))) / np.sqrt(2.0) if data.shape[1] > 1 else 0.0
 
 
-def _table_cards(ny: int, nx: int, longest: int, heap: int) -> fits.Header:
+def _table_cards(ny: int, nx: int, seed: int, longest: int, heap: int) -> fits.Header:
     """Header of the table that holds a compressed image (FITS 4.0, section 10)."""
     cards = {
         "XTENSION": "BINTABLE", "BITPIX": 8, "NAXIS": 2, "NAXIS1": 24, "NAXIS2": ny,
@@ -71,6 +75,6 @@ def _table_cards(ny: int, nx: int, longest: int, heap: int) -> fits.Header:
         "ZNAXIS": 2, "ZNAXIS1": nx, "ZNAXIS2": ny, "ZPCOUNT": 0, "ZGCOUNT": 1,
         "ZTILE1": nx, "ZTILE2": 1, "ZCMPTYPE": "RICE_1",
         "ZNAME1": "BLOCKSIZE", "ZVAL1": BLOCK_PX, "ZNAME2": "BYTEPIX", "ZVAL2": BYTES_PER_PIXEL,
-        "ZQUANTIZ": "SUBTRACTIVE_DITHER_1", "ZDITHER0": DITHER_SEED,
+        "ZQUANTIZ": "SUBTRACTIVE_DITHER_1", "ZDITHER0": seed,
     }  # fmt: skip
     return fits.Header(cards)
