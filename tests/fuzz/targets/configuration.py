@@ -54,7 +54,7 @@ def calibrate(config: Mapping[str, Any]) -> None:
 def fit(config: Mapping[str, Any]) -> None:
     """The settings of the fits, without fitting."""
     grid = make_settings(config["fit_psf"]).grid
-    _ = grid.groups(grid.degree), grid.geometry.nodes_px
+    _ = grid.groups(), grid.geometry.nodes_px
     for name, options in config["fit_psf"]["optimisers"].items():
         get_optimiser(name).make_solver(**options)
 

@@ -31,13 +31,13 @@ class GridSettings:
     degree: int = 2  # of the field polynomial at most; the stars decide
     flux_terms: tuple[str, ...] = tuple(FLUX_TERMS)
 
-    def groups(self, degree: int) -> np.ndarray:
+    def groups(self) -> np.ndarray:
         """Number of the precision that each term of a grid has, (C,).
 
         There is one for each degree of the field polynomial and for each flux term.
         """
-        degrees = list_degrees(degree)
-        return np.array([*degrees, *range(degree + 1, degree + 1 + len(self.flux_terms))])
+        first = self.degree + 1
+        return np.array([*list_degrees(self.degree), *range(first, first + len(self.flux_terms))])
 
 
 @dataclass(frozen=True)

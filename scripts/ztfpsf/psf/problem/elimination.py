@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ztfpsf.psf.problem.normal import NormalEquations
@@ -16,11 +17,21 @@ from ztfpsf.psf.problem.parameters import Parameters
 from ztfpsf.psf.problem.places import see, see_matrix, sum_products, sum_vectors
 
 
+class Factors(NamedTuple):
+    """What a step takes of the (damped) matrices, whatever the gradient."""
+
+    inverse: Array  # (n, 4, 4) A^-1 of each star
+    border: Array  # (n, 4, K + M) A^-1 B
+    scale: Array  # (m,)
+    cholesky: Array  # (m, m) of the matrix of the coefficients, times `scale` on both sides
+
+
 class Step(NamedTuple):
     """Solution of the (damped) normal equations."""
 
     parameters: Parameters
     chi2_decrease: Array  # (), predicted: gradient . step
+    factors: Factors
 
 
 class Covariance(NamedTuple):
@@ -67,13 +78,25 @@ def solve(normal: NormalEquations, damping: Array, like: Parameters) -> Step:
     `like`: parameters of the sizes of the step.
     """
     inverse, border, matrix, scale = _eliminate(normal, damping, like.profile.size)
+    cholesky, _ = jax.scipy.linalg.cho_factor(matrix, lower=True)
+    return solve_again(Factors(inverse, border, scale, cholesky), normal, like)
+
+
+def make_any_step(normal: NormalEquations, like: Parameters) -> Step:
+    """A step of any values, of the sizes of theirs; leading axis `problem`."""
+    factors = Factors(normal.stars, normal.border, normal.coefficients_gradient, normal.corner)
+    return Step(like, jax.device_put(np.ones(normal.chi2.shape)), factors)
+
+
+def solve_again(factors: Factors, normal: NormalEquations, like: Parameters) -> Step:
+    """The step by the gradient of `normal`, with the matrices that `factors` are of."""
+    inverse, border, scale, cholesky = factors
     star_step = jnp.einsum("nst,nt->ns", inverse, normal.stars_gradient)
     gradient = _gradient(normal, border)
-    factor = jax.scipy.linalg.cho_factor(matrix)
-    step = jax.scipy.linalg.cho_solve(factor, gradient * scale) * scale
+    step = jax.scipy.linalg.cho_solve((cholesky, True), gradient * scale) * scale
     star_step = star_step - jnp.einsum("nsl,nl->ns", border, see(normal.terms, step))
     decrease = jnp.sum(star_step * normal.stars_gradient) + step @ normal.coefficients_gradient
-    return Step(like.replace_all(star_step, step), decrease)
+    return Step(like.replace_all(star_step, step), decrease, factors)
 
 
 def _gradient(normal: NormalEquations, border: Array) -> Array:

@@ -17,7 +17,14 @@ from ztfpsf.psf.inputs.stack import BLOCK_ROWS, Chunk, list_blocks, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
 from ztfpsf.psf.problem.blocks import count_used, map_problems
-from ztfpsf.psf.problem.normal import NormalEquations, StarProducts, all_products, assemble
+from ztfpsf.psf.problem.normal import (
+    NormalEquations,
+    Slopes,
+    StarProducts,
+    all_products,
+    assemble,
+    assemble_slopes,
+)
 from ztfpsf.psf.problem.parameters import Parameters, Pixels, Problem, StarData
 from ztfpsf.psf.problem.places import Terms, make_terms
 from ztfpsf.psf.problem.star_fit import StarsInPsf, draw_stars, fit_stars, star_covariances
@@ -53,12 +60,35 @@ def find_normal(
 
     In two parts, so that the larger one is compiled once for grids of all degrees.
     """
+    products, n_used = _products_at(model, stars, parameters, is_wanted, batch, of_residual=False)
+    return _assemble(model, parameters, stars, products, n_used, batch)
+
+
+def find_slopes(
+    model: PsfModel, stars: StarData, parameters: Parameters, is_wanted: np.ndarray, batch: Batch
+) -> Slopes:
+    """The same without matrices."""
+    products, _ = _products_at(model, stars, parameters, is_wanted, batch, of_residual=True)
+    return _assemble_slopes(model, parameters, stars, products)
+
+
+def _products_at(
+    model: PsfModel,
+    stars: StarData,
+    parameters: Parameters,
+    is_wanted: np.ndarray,
+    batch: Batch,
+    *,
+    of_residual: bool,
+) -> tuple[StarProducts, Array]:
+    """Products of the stars of the problems `is_wanted`, and how many stars those have."""
     params = local_params(model, parameters, stars)
     n_used = _count_wanted(stars.weight, is_wanted)
     modes = stars.grid and stars.grid.modes
     fitted = StarsInPsf(parameters.stars, params)
-    products = _find_products(model, fitted, stars.pixels, modes, n_used, batch)
-    return _assemble(model, parameters, stars, products, n_used, batch)
+    return _find_products(
+        model, fitted, stars.pixels, modes, n_used, batch, of_residual=of_residual
+    ), n_used
 
 
 @jax.jit
@@ -67,7 +97,7 @@ def _count_wanted(weight: Array, is_wanted: Array) -> Array:
     return jnp.where(is_wanted, count_used(weight), 0)
 
 
-@partial(jax.jit, static_argnames=("model", "batch"))
+@partial(jax.jit, static_argnames=("model", "batch", "of_residual"))
 def _find_products(
     model: PsfModel,
     fitted: StarsInPsf,
@@ -75,10 +105,14 @@ def _find_products(
     modes: Array | None,
     n_used: Array,
     batch: Batch,
+    *,
+    of_residual: bool = False,
 ) -> StarProducts:
     def find_one(one: tuple[StarsInPsf, Pixels, Array | None], its_n: Array) -> StarProducts:
         fitted, its_pixels, its_modes = one
-        return all_products(model, *fitted, its_pixels, its_modes, its_n, batch.stars)
+        return all_products(
+            model, *fitted, its_pixels, its_modes, its_n, batch.stars, of_residual=of_residual
+        )
 
     return _map_counted(find_one, (fitted, pixels, modes), n_used, batch)
 
@@ -100,6 +134,13 @@ def _assemble(
     return _map_counted(assemble_one, (parameters, stars, products), n_used, batch)
 
 
+@partial(jax.jit, static_argnames="model")
+def _assemble_slopes(
+    model: PsfModel, parameters: Parameters, stars: StarData, products: StarProducts
+) -> Slopes:
+    return jax.vmap(partial(assemble_slopes, model))(parameters, stars, products)
+
+
 def _map_counted(one: Callable[[Any, Array], Any], arrays: Any, n_used: Array, batch: Batch) -> Any:
     """`one(arrays, number of stars that count)` of every problem."""
     # Problems that are worked on together go as far as the one with most stars.
@@ -118,11 +159,17 @@ def local_params(model: PsfModel, parameters: Parameters, stars: StarData) -> Ar
 
 
 def refit(
-    model: PsfModel, fitted: StarsInPsf, stars: StarData, rows: np.ndarray, batch: int
+    model: PsfModel,
+    fitted: StarsInPsf,
+    stars: StarData,
+    rows: np.ndarray,
+    batch: int,
+    tolerance: float = star_fit.TOLERANCE,
 ) -> Array:
     """All stars (p, n, 4), those of `rows` (p, u) fitted anew in their PSF."""
     for block in list_blocks(rows):
-        fitted = fitted._replace(stars=_refit_block(model, fitted, stars.pixels, block, batch))
+        found = _refit_block(model, fitted, stars.pixels, block, batch, tolerance)
+        fitted = fitted._replace(stars=found)
     return fitted.stars
 
 
@@ -133,11 +180,12 @@ def _refit_block(
     pixels: Pixels,
     rows: Array,
     batch: int,
+    tolerance: float,
 ) -> Array:
     arrays = take((fitted, *pixels), rows)
     p, u = rows.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(p * u, *leaf.shape[2:]), arrays)
-    found = fit_stars(model, *flat, min(batch, p * u))
+    found = fit_stars(model, *flat, min(batch, p * u), tolerance)
     return put(fitted.stars, rows, found.reshape(p, u, -1))
 
 

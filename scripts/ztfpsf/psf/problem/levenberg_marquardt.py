@@ -38,8 +38,10 @@ class Proposal(Protocol):
     def chi2_decrease(self) -> Array: ...
 
 
+S = TypeVar("S")
 T = TypeVar("T")
 N = TypeVar("N", bound=HasChi2)
+P = TypeVar("P", bound=Proposal)
 
 
 class Limits(NamedTuple):
@@ -50,66 +52,90 @@ class Limits(NamedTuple):
     damping: Array | float = FIRST_DAMPING
 
 
-class State(NamedTuple, Generic[T, N]):
+class State(NamedTuple, Generic[T, N, P]):
     """Where the loop is."""
 
     parameters: T
     chi2: Array  # at `parameters`
     normal: N  # normal equations there
     candidate: T  # what to try next
-    chi2_decrease: Array  # that it is expected to bring
+    proposal: P  # the step to it
     damping: Array
     history: Array  # (niter + 1,) loss, NaN after the last step
     iteration: Array
 
 
 def begin(
-    start: T, unknown: N, limits: Limits, n_history: int, shape: tuple[int, ...] = ()
-) -> State[T, N]:
+    start: T, unknown: tuple[N, P], limits: Limits, n_history: int, shape: tuple[int, ...] = ()
+) -> State[T, N, P]:
     """Before the first evaluation, whose candidate is the start itself: a good step from
-    chi2 = inf. `unknown`: normal equations of any values; `shape`: of the leading axes.
+    chi2 = inf. `unknown`: normal equations and a step of any values; `shape`: of the leading axes.
     """
-    chi2, decrease, damping, history, iteration = jax.device_put(
+    chi2, damping, history, iteration = jax.device_put(
         (
             np.full(shape, np.inf),
-            np.ones(shape),
             np.full(shape, limits.damping / AFTER_GOOD),
             np.full((*shape, n_history + 1), np.nan),
             np.full(shape, -1),
         )
     )
-    return State(start, chi2, unknown, start, decrease, damping, history, iteration)
+    normal, proposal = unknown
+    return State(start, chi2, normal, start, proposal, damping, history, iteration)
+
+
+def begin_again(state: State[T, N, P]) -> State[T, N, P]:
+    """With new normal equations where the state is, and a larger damping."""
+    damping = state.damping * (TAKEN_BACK / AFTER_GOOD)
+    return state._replace(
+        candidate=state.parameters, chi2=jnp.full_like(state.chi2, jnp.inf), damping=damping
+    )
 
 
 def is_running(state: State, limits: Limits) -> Array:
     """Whether the candidate is to be evaluated."""
     # The prediction counts only near the minimum: after a good step with the first damping.
     is_near = state.damping < limits.damping
-    has_converged = is_near & (state.chi2_decrease < limits.tolerance)
+    has_converged = is_near & (state.proposal.chi2_decrease < limits.tolerance)
     is_stuck = state.damping > LARGEST_DAMPING
-    return ~has_converged & ~is_stuck & (state.iteration < limits.niter)
+    # Without data there is nothing to gain.
+    has_data = state.proposal.chi2_decrease != 0.0
+    return has_data & ~has_converged & ~is_stuck & (state.iteration < limits.niter)
 
 
-def advance(state: State[T, N], normal: N, solve: Callable[[N, Array], Proposal]) -> State[T, N]:
+def advance(state: State[T, N, P], normal: N, solve: Callable[[N, Array], P]) -> State[T, N, P]:
     """Take the candidate, or take it back, and propose the next. `normal`: at the candidate."""
-    gain = (state.chi2 - normal.chi2) / state.chi2_decrease
+    gain = find_gain(state, normal)
     # A NaN gain fails the comparison and is rejected like an increase of chi2.
     is_better = gain > SMALLEST_GAIN
     after_poor = jnp.where(gain < POOR_GAIN, AFTER_POOR, 1.0)
     factor = jnp.where(gain > GOOD_GAIN, AFTER_GOOD, after_poor)
     damping = state.damping * jnp.where(is_better, factor, TAKEN_BACK)
-    parameters, normal = jax.tree.map(
-        lambda new, old: jnp.where(is_better, new, old),
-        (state.candidate, normal),
-        (state.parameters, state.normal),
+    parameters, normal = choose(
+        is_better, (state.candidate, normal), (state.parameters, state.normal)
     )
-    proposal = solve(normal, damping)
+    return propose(state, parameters, normal, damping, solve(normal, damping))
+
+
+def choose(where: Array, these: S, others: S) -> S:
+    """One of two trees."""
+    return jax.tree.map(lambda one, other: jnp.where(where, one, other), these, others)
+
+
+def find_gain(state: State, normal: HasChi2) -> Array:
+    """Decrease of chi2 by the step to the candidate, in units of what was expected."""
+    return (state.chi2 - normal.chi2) / state.proposal.chi2_decrease
+
+
+def propose(
+    state: State[T, N, P], parameters: T, normal: N, damping: Array, proposal: P
+) -> State[T, N, P]:
+    """The state after `state`, at `parameters`, with a step from there."""
     return State(
         parameters,
         normal.chi2,
         normal,
         jax.tree.map(jnp.add, parameters, proposal.parameters),
-        proposal.chi2_decrease,
+        proposal,
         damping,
         state.history.at[state.iteration + 1].set(0.5 * normal.chi2),
         state.iteration + 1,
@@ -118,17 +144,23 @@ def advance(state: State[T, N], normal: N, solve: Callable[[N, Array], Proposal]
 
 def minimise(
     evaluate: Callable[[T], N],
-    solve: Callable[[N, Array], Proposal],
+    solve: Callable[[N, Array], P],
     start: T,
     limits: Limits,
     n_history: int,
-) -> State[T, N]:
+) -> State[T, N, P]:
     """Minimise chi2 of one problem; traceable and batchable by JAX.
 
     `evaluate(parameters)` gives the normal equations, `solve(normal, damping)` a step. Ends at one
     of the `limits`, at most `n_history` steps, or when no damping yields a decrease.
     """
-    unknown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(evaluate, start))
+
+    def solve_first(start: T) -> tuple[N, P]:
+        normal = evaluate(start)
+        return normal, solve(normal, jnp.zeros(()))
+
+    shapes = jax.eval_shape(solve_first, start)
+    unknown = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
     return jax.lax.while_loop(
         lambda state: is_running(state, limits),
         lambda state: advance(state, evaluate(state.candidate), solve),

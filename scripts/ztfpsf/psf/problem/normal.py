@@ -53,21 +53,40 @@ class NormalEquations(NamedTuple):
     coefficients_gradient: Array  # (m,)
 
 
-class StarProducts(NamedTuple):
-    """Weighted products of the derivatives of one star's pixels."""
+class Slopes(NamedTuple):
+    """chi2, and J^T W r in blocks."""
 
-    gram: Array  # (4 + K + 1, 4 + K + 1): x, y, flux, background, profile..., residual
-    response: Array | None  # (4 + K + 1, G) of the same with the grid's nodes
+    chi2: Array  # ()
+    stars_gradient: Array  # (n, 4)
+    coefficients_gradient: Array  # (m,)
+
+
+class StarProducts(NamedTuple):
+    """Weighted products of the derivatives of one star's pixels.
+
+    r rows: x, y, flux, background, profile..., residual; or the residual alone.
+    """
+
+    gram: Array  # (r, 4 + K + 1)
+    response: Array | None  # (r, G) of the same with the grid's nodes
 
 
 # Compiled within others: so it is traced once for all of them.
-@partial(jax.jit, static_argnames="model")
+@partial(jax.jit, static_argnames=("model", "of_residual"))
 def star_products(
-    model: PsfModel, star: Array, params: Array, data: Array, weight: Array, around: Array
+    model: PsfModel,
+    star: Array,
+    params: Array,
+    data: Array,
+    weight: Array,
+    around: Array,
+    *,
+    of_residual: bool = False,
 ) -> StarProducts:
     """The share of one star in the normal equations, but for the grid with itself.
 
-    `around`: (2,), the background as one pixel more, that sees nothing else.
+    `around`: (2,), the background as one pixel more, that sees nothing else; `of_residual`: the row
+    of the residual alone, which the gradient takes.
     """
     size_px = data.shape[-1]
     stamp, derivative = differentiate(model, star[POSITION], params, size_px)
@@ -77,10 +96,10 @@ def star_products(
     images = images.at[POSITION].set(derivative[:2]).at[FLUX].set(stamp)
     images = images.at[N_STAR_PARAMETERS:-1].set(derivative[2:])
     images = images.at[-1].set(data - star[FLUX] * stamp - star[BACKGROUND])
-    weighted = images * weight
-    flat = (len(images), -1)
-    gram = weighted.reshape(flat) @ images.reshape(flat).T
-    gram += around_products(star, around, len(images))
+    first = -1 if of_residual else 0
+    weighted = images[first:] * weight
+    gram = weighted.reshape(len(weighted), -1) @ images.reshape(len(images), -1).T
+    gram += around_products(star, around, len(images))[first:]
     if model.grid is None:
         return StarProducts(gram, None)
     return StarProducts(gram, respond(model.grid, star[FLUX] * weighted, star[X], star[Y]))
@@ -114,11 +133,13 @@ def all_products(
     modes: Array | None,
     n_used: Array | int,
     batch: int,
+    *,
+    of_residual: bool = False,
 ) -> StarProducts:
     """StarProducts of all stars, `batch` at a time to stay in cache, with the response of modes."""
 
     def one(*its: Array) -> StarProducts:
-        products = star_products(model, *its)
+        products = star_products(model, *its, of_residual=of_residual)
         if modes is None or products.response is None:
             return products
         return products._replace(response=products.response @ modes)
@@ -150,25 +171,37 @@ def assemble(
     """The same from the products of its stars."""
     gram, s = products.gram, N_STAR_PARAMETERS
     terms = make_terms(model, stars)
-    beside, slope, of_grid = gram[:, s:-1, s:-1], gram[:, s:-1, -1], None
+    beside, of_grid = gram[:, s:-1, s:-1], None
     if model.grid is not None and stars.grid is not None and products.response is not None:
         beside = jnp.concatenate([beside, products.response[:, s:-1]], axis=2)
-        slope = jnp.concatenate([slope, products.response[:, -1]], axis=1)
         of_grid = _grid_corner(model.grid, parameters, stars.weight, stars.grid, n_used, batch)
     corner = join(terms, sum_profile(terms, beside), of_grid)
-    gradient = sum_vectors(terms, slope)
-    prior = make_prior(model, parameters, stars)
-    precision = prior.precision.coefficients()
-    away = parameters.coefficients() - prior.mean.coefficients()
+    chi2, stars_gradient, gradient = assemble_slopes(model, parameters, stars, products)
+    precision = make_prior(model, parameters, stars).precision.coefficients()
     return NormalEquations(
-        chi2=jnp.sum(gram[:, -1, -1]) + prior_chi2(parameters, prior),
+        chi2=chi2,
         stars=gram[:, :s, :s],
         border=find_border(products),
         terms=terms,
         corner=corner + jnp.diag(precision),
-        stars_gradient=gram[:, :s, -1],
-        coefficients_gradient=gradient - precision * away,
+        stars_gradient=stars_gradient,
+        coefficients_gradient=gradient,
     )
+
+
+def assemble_slopes(
+    model: PsfModel, parameters: Parameters, stars: StarData, products: StarProducts
+) -> Slopes:
+    """chi2 and gradient from the last row of the products of the stars."""
+    of_residual, s = products.gram[:, -1], N_STAR_PARAMETERS
+    slope = of_residual[:, s:-1]
+    if products.response is not None and stars.grid is not None:
+        slope = jnp.concatenate([slope, products.response[:, -1]], axis=1)
+    prior = make_prior(model, parameters, stars)
+    away = parameters.coefficients() - prior.mean.coefficients()
+    gradient = sum_vectors(make_terms(model, stars), slope) - prior.precision.coefficients() * away
+    chi2 = jnp.sum(of_residual[:, -1]) + prior_chi2(parameters, prior)
+    return Slopes(chi2, of_residual[:, :s], gradient)
 
 
 def _grid_corner(

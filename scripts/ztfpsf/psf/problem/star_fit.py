@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.problem.levenberg_marquardt import Limits, minimise
+from ztfpsf.psf.problem.levenberg_marquardt import NEAR_DAMPING, Limits, minimise
 from ztfpsf.psf.problem.normal import StarProducts, around_products, find_border
 from ztfpsf.psf.problem.places import Terms, see_matrix
 from ztfpsf.psf.profile.star import (
@@ -86,11 +86,18 @@ def _solve(normal: StarNormal, damping: Array) -> StarStep:
 
 @partial(jax.jit, static_argnames=("model", "batch"))
 def fit_stars(
-    model: PsfModel, start: StarsInPsf, data: Array, weight: Array, around: Array, batch: int
+    model: PsfModel,
+    start: StarsInPsf,
+    data: Array,
+    weight: Array,
+    around: Array,
+    batch: int,
+    tolerance: Array | float = TOLERANCE,
 ) -> Array:
     """Best x, y, flux, background of each star in its PSF, (n, 4).
 
-    `data`, `weight`: (n, S, S) ADU and 1/ADU^2; `around`: (n, 2), see StarData.
+    `data`, `weight`: (n, S, S) ADU and 1/ADU^2; `around`: (n, 2), see StarData; `tolerance`: of
+    chi2.
     """
 
     def fit_one(one: tuple[StarsInPsf, Array, Array, Array]) -> Array:
@@ -99,7 +106,7 @@ def fit_stars(
             lambda parameters: _normal(model, parameters, params, *its_data),
             _solve,
             star,
-            Limits(NITER, TOLERANCE),
+            Limits(NITER, tolerance, NEAR_DAMPING),
             NITER,
         )
         return state.parameters

@@ -79,7 +79,7 @@ def image_bytes(request: Request, n_stars: int, size_px: int) -> int:
     m, n_modes = model.n_params * count_terms(settings.degree), 0
     if model.grid is not None:
         n_modes = count_shapes(model) + settings.grid.geometry.n_modes
-        m += n_modes * len(settings.grid.groups(settings.grid.degree))
+        m += n_modes * len(settings.grid.groups())
     pixels = PIXEL_ARRAYS * n_stars * size_px**2
     # Derivatives by the profile and the position.
     n_slopes = model.n_params + 2

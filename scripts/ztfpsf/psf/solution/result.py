@@ -9,10 +9,12 @@ from ztfpsf.psf.clock import Clock
 from ztfpsf.psf.inputs.stack import Chunk
 from ztfpsf.psf.optimisers import Solution
 from ztfpsf.psf.product.psf import Psf, PsfGrid
+from ztfpsf.psf.profile.field import count_terms
 from ztfpsf.psf.profile.star import FLUX, POSITION
 from ztfpsf.psf.solution.centroid import recentre
 from ztfpsf.psf.solution.judgement import EDM_TOLERANCE, Judgement
 from ztfpsf.psf.solution.strategy import Coefficients, StarFits, Strategy
+from ztfpsf.psf.weights.grid import find_degree
 from ztfpsf.psf.weights.rounds import Cleaned
 
 
@@ -136,10 +138,13 @@ class ChunkFit(NamedTuple):
             for term in range(n_terms)
         ]
         settings = self.chunk.settings.grid
+        degree = find_degree(self.cleaned.grid, number, settings.degree)
+        is_there = np.arange(n_terms)
+        is_there = (is_there < count_terms(degree)) | (is_there >= count_terms(settings.degree))
         return PsfGrid(
-            nodes=modes @ found,
-            error=np.sqrt(np.maximum(variance, 0.0)).T,
-            degree=self.cleaned.grid.degree,
+            nodes=(modes @ found)[:, is_there],
+            error=np.sqrt(np.maximum(variance, 0.0)).T[:, is_there],
+            degree=degree,
             flux_terms=settings.flux_terms,
             flux_range=self.cleaned.grid.flux_ranges[number],
         )

@@ -27,6 +27,7 @@ HELD = -2  # of a coefficient that stays 0, whatever the stars say
 STRONG_EVIDENCE = 5.0  # ln of the Bayes factor (Kass & Raftery 1995, JASA 90, 773)
 ITERATIONS = 12
 FEWEST = 0.5  # coefficients of a group
+LARGEST_RATIO = 0.8  # of two such changes: beyond it no end is in sight
 CHANGE = 0.1  # of ln precision, when the iteration ends: less than its own error
 
 
@@ -66,11 +67,11 @@ def update_precision(
     curvature[np.diag_indices_from(curvature)] -= current
     slope = gradient + current * position + curvature @ position
     values = np.array([current[group == g][0] for g in range(group.max() + 1)])
-    # A group that was left out begins anew.
-    values[values >= LARGEST_PRECISION] = START_PRECISION
+    values[n_groups:] = np.minimum(values[n_groups:], START_PRECISION)
     n_effective = np.zeros(len(values))
-    is_in = np.ones(len(values), bool)
-    while is_in.any():
+    is_in = values < LARGEST_PRECISION
+    outside = np.flatnonzero(~is_in)
+    while True:
         rows = (group == PROFILE) | np.isin(group, np.flatnonzero(is_in))
         part = curvature[np.ix_(rows, rows)], slope[rows], group[rows]
         numbers = np.flatnonzero(is_in)
@@ -80,25 +81,31 @@ def update_precision(
             break
         weakest = numbers[np.argmin(ln_bayes)]
         is_in[weakest], values[weakest], n_effective[weakest] = False, LARGEST_PRECISION, 0.0
+    for number in outside:
+        new = group == number
+        prior = np.where((group >= 0) & ~new, values[group], 0.0)
+        values[number], n_effective[number] = _weigh_new(
+            *_marginalise_rows(curvature + np.diag(prior), slope, rows, new)
+        )
     by_degree = np.concatenate([[0.0], values[n_groups:]])
     precision = np.where(groups == HELD, LARGEST_PRECISION, values[np.maximum(groups, 0)])
     return Evidence(precision, n_effective[:n_groups], by_degree[degree])
 
 
-def weigh_more(normal: NormalEquations, parameters: Parameters, is_new: np.ndarray) -> float:
-    """The precision of most evidence of new terms of the grid, all else held as it is.
+def _marginalise_rows(
+    matrix: np.ndarray, slope: np.ndarray, rows: np.ndarray, new: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and slope of the coefficients `new` with those of `rows` marginalised; (m,) bool."""
+    beside = matrix[np.ix_(rows, new)]
+    of_rows = cho_solve(cho_factor(matrix[np.ix_(rows, rows)]), beside)
+    return matrix[np.ix_(new, new)] - beside.T @ of_rows, slope[new] - of_rows.T @ slope[rows]
 
-    `normal`: normal equations at `parameters`, where the new coefficients (M, C) bool are 0 and
-    have no prior. LARGEST_PRECISION without strong evidence for them.
+
+def _weigh_new(curvature: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
+    """The precision of most evidence of a group that was left out, and its effective coefficients.
+
+    LARGEST_PRECISION without strong evidence for it.
     """
-    assert parameters.grid is not None  # whose terms these are
-    of_profile = np.zeros(parameters.profile.size, bool)
-    new = np.concatenate([of_profile, is_new.ravel()])
-    curvature, gradient = (np.array(part) for part in marginalise(normal))
-    factor = cho_factor(curvature[np.ix_(~new, ~new)])
-    beside = curvature[np.ix_(~new, new)]
-    curvature = curvature[np.ix_(new, new)] - beside.T @ cho_solve(factor, beside)
-    slope = gradient[new] - beside.T @ cho_solve(factor, gradient[~new])
     # Along its axes the curvature of a group is diagonal, whatever the precision.
     value, axes = np.linalg.eigh(curvature)
     value, slope = np.maximum(value, 0.0), axes.T @ slope
@@ -111,7 +118,9 @@ def weigh_more(normal: NormalEquations, parameters: Parameters, is_new: np.ndarr
             break
     shrunk = value + precision
     ln_bayes = 0.5 * np.sum(np.log(precision / shrunk) + slope**2 / shrunk)
-    return precision if ln_bayes > STRONG_EVIDENCE else LARGEST_PRECISION
+    if ln_bayes <= STRONG_EVIDENCE:
+        return LARGEST_PRECISION, 0.0
+    return precision, float(np.sum(value / shrunk))
 
 
 def _maximise(
@@ -126,6 +135,7 @@ def _maximise(
     `group`: (m,) that of each coefficient, or PROFILE; `values`: (g,) the first guess.
     """
     members = [group == number for number in numbers]
+    last_change = np.zeros(len(values))
     for _ in range(ITERATIONS):
         prior = sum(value * mine for value, mine in zip(values, members, strict=True))
         inverse = _invert(curvature + np.diag(prior))
@@ -137,10 +147,15 @@ def _maximise(
         power = np.array([np.sum(best[m] ** 2) for m in members])
         old = values
         values = np.clip(np.maximum(n_effective, 0.1) / power, 1e-3, LARGEST_PRECISION)
-        is_settled = np.abs(np.log(values / old)) < CHANGE
+        change = np.log(values / old)
         # Of so few coefficients there is no strong evidence, and they drift on for long.
-        if np.all(is_settled | (n_effective < FEWEST)):
+        if np.all((np.abs(change) < CHANGE) | (n_effective < FEWEST)):
             break
+        # Changes that shrink by the same factor end where their sum does (Aitken).
+        ratio = np.divide(change, last_change, out=np.zeros_like(change), where=last_change != 0.0)
+        leap = np.clip(ratio, 0.0, LARGEST_RATIO) / (1.0 - np.clip(ratio, 0.0, LARGEST_RATIO))
+        values = np.clip(values * np.exp(leap * change), 1e-3, LARGEST_PRECISION)
+        last_change = np.where(leap > 0.0, 0.0, change)
     ln_bayes = [
         _ln_bayes_factor(best[m], inverse[np.ix_(m, m)], p)
         for m, p in zip(members, old, strict=True)

@@ -1,10 +1,22 @@
 """The median inside compiled code."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 BISECTIONS = 45  # values further apart than 3e-14 of their range are told apart
+
+
+class Bracket(NamedTuple):
+    """Limits between which a median is."""
+
+    low: Array
+    high: Array
+    below: Array  # values up to `low`
+    within: Array  # values up to `high`
+    step: Array
 
 
 def median(values: Array, where: Array, axis: int) -> Array:
@@ -15,18 +27,25 @@ def median(values: Array, where: Array, axis: int) -> Array:
     where = where & jnp.isfinite(values)
     n = where.sum(axis=axis, keepdims=True)
 
-    def count(limit: Array) -> Array:
-        return (where & (values <= limit)).sum(axis=axis, keepdims=True)
+    def halve(state: Bracket) -> Bracket:
+        middle = 0.5 * (state.low + state.high)
+        count = (where & (values <= middle)).sum(axis=axis, keepdims=True)
+        is_above = 2 * count >= n
+        return Bracket(
+            jnp.where(is_above, state.low, middle),
+            jnp.where(is_above, middle, state.high),
+            jnp.where(is_above, state.below, count),
+            jnp.where(is_above, count, state.within),
+            state.step + 1,
+        )
 
-    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = 0.5 * (low + high)
-        is_above = 2 * count(middle) >= n
-        return jnp.where(is_above, low, middle), jnp.where(is_above, middle, high)
+    def is_wide(state: Bracket) -> Array:
+        return (state.step < BISECTIONS) & jnp.any(state.within > state.below + 1)
 
     low = jnp.where(where, values, jnp.inf).min(axis=axis, keepdims=True)
     high = jnp.where(where, values, -jnp.inf).max(axis=axis, keepdims=True)
-    _, limit = jax.lax.fori_loop(0, BISECTIONS, halve, (low, high))
+    start = Bracket(low, high, jnp.zeros_like(n), n, jnp.zeros((), int))
+    limit = jax.lax.while_loop(is_wide, halve, start).high
     below = where & (values <= limit)
     lower = jnp.where(below, values, -jnp.inf).max(axis=axis)
     upper = jnp.where(where & ~below, values, jnp.inf).min(axis=axis)

@@ -86,11 +86,16 @@ def _find_leverage(light: Array, stars: Array, weight: Array) -> Array:
     The hat matrix's diagonal for position, flux and background of its star; differences of
     neighbouring pixels stand for the derivatives by position.
     """
-    slopes = jnp.gradient(light, axis=(2, 1))
     flux = jnp.where(stars[:, FLUX] > 0, stars[:, FLUX], 1.0)[:, None, None]
-    columns = jnp.stack([*slopes, light / flux, jnp.ones_like(light)], axis=-1)
-    matrix = jnp.einsum("nij,nijk,nijl->nkl", weight, columns, columns)
+    columns = [*jnp.gradient(light, axis=(2, 1)), light / flux, jnp.ones_like(light)]
+    # Image by image: stacked they would go through memory as often.
+    rows = [[(weight * one * other).sum(axis=(1, 2)) for other in columns] for one in columns]
+    matrix = jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
     diagonal = jnp.diagonal(matrix, axis1=1, axis2=2)
     empty = jnp.where(diagonal > 0, 0.0, 1.0)[:, :, None] * jnp.eye(N_STAR_PARAMETERS)
-    inverse = jnp.linalg.inv(matrix + empty)
-    return weight * jnp.einsum("nijk,nkl,nijl->nij", columns, inverse, columns)
+    inverse = jnp.linalg.inv(matrix + empty)[..., None, None]
+    leverage = jnp.zeros_like(light)
+    for i, one in enumerate(columns):
+        for j, other in enumerate(columns):
+            leverage += inverse[:, i, j] * one * other
+    return weight * leverage

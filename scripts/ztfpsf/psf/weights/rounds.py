@@ -2,9 +2,8 @@
 
 Each round fits the PSF with the present weights, one polynomial for the image, and looks at the
 stars in it (ztfpsf.psf.weights.rejection). Of many stars the brightest are enough until the last
-rounds. A profile alone finds what is not a star; then its grid,
-if the model has one, looks closer (ztfpsf.psf.weights.grid), and the evidence decides how strongly
-it is held.
+round. A profile alone finds what is not a star; where it has a grid, the rounds after the first
+look closer (ztfpsf.psf.weights.grid), and the evidence decides how strongly the grid is held.
 """
 
 from dataclasses import replace
@@ -18,19 +17,13 @@ from jax import Array
 from ztfpsf.noise import Noise, read_variance
 from ztfpsf.psf.inputs.stack import Chunk, ImagePixels, list_rows
 from ztfpsf.psf.optimisers import gauss_newton
-from ztfpsf.psf.problem.images import draw, find_normal, local_params, make_problem, refit
+from ztfpsf.psf.problem.images import draw, local_params, make_problem, refit
 from ztfpsf.psf.problem.levenberg_marquardt import NEAR_DAMPING, Limits
 from ztfpsf.psf.problem.normal import NormalEquations
 from ztfpsf.psf.problem.parameters import Parameters, StarData
 from ztfpsf.psf.problem.star_fit import StarsInPsf
 from ztfpsf.psf.profile.field import count_terms
-from ztfpsf.psf.weights.grid import (
-    GridSearch,
-    begin_grid,
-    weigh_grid,
-    weigh_new_terms,
-    widen_grid,
-)
+from ztfpsf.psf.weights.grid import GridSearch, begin_grid, weigh_grid
 from ztfpsf.psf.weights.images import (
     find_all_around,
     find_weight,
@@ -43,7 +36,8 @@ from ztfpsf.psf.weights.start import start_fwhm, start_profile, start_stars
 
 FEWEST_STARS = 3  # a polynomial of one term has STARS_PER_TERM
 PROFILE_STEPS = 8  # of a round; most need a few
-LEADERS = 256  # stars of the first rounds, where there are twice as many
+LEADERS = 256  # stars of all rounds but the last, where there are twice as many
+FEWEST_ROUNDS_OF_GRID = 2  # the first is the profile's alone
 GRID_STEPS = 4  # the final fit has as many as it needs
 ROUND_TOLERANCE = 0.1  # of chi2 per star, when a round ends
 
@@ -89,26 +83,24 @@ def explain_too_few(n: int) -> str:
 
 def clean(chunk: Chunk) -> Cleaned:
     """Find weights, bad pixels, bad stars and the precision of a grid."""
-    profile = chunk._replace(model=replace(chunk.model, grid=None))
     cleaned = _begin(chunk)
     everyone, leaders = np.asarray(chunk.stack.is_star), _find_leaders(chunk)
     n_rounds = chunk.settings.clipping.rounds
+    if chunk.model.grid is not None:
+        n_rounds = max(n_rounds, FEWEST_ROUNDS_OF_GRID)
     for number in range(1, n_rounds + 1):
-        is_last = number == n_rounds
-        fitted = everyone if is_last and chunk.model.grid is None else leaders
-        cleaned, _ = _fit_round(profile, cleaned, fitted)
-        # With a grid of zeros: the same compiled code as later.
-        cleaned = _reject(chunk, cleaned, everyone if is_last else leaders)
-    if chunk.model.grid is None:
+        if number == 2 and chunk.model.grid is not None:
+            best, grid = begin_grid(chunk, cleaned.is_fitted(chunk), cleaned.best)
+            cleaned = cleaned._replace(best=best, grid=grid)
+        use = cleaned.is_fitted(chunk) & (everyone if number == n_rounds else leaders)
+        cleaned, normal = _fit_round(chunk, cleaned, use)
+        if cleaned.grid is not None:
+            grid = weigh_grid(cleaned.grid, chunk, cleaned.has_stars, normal, cleaned.best)
+            cleaned = cleaned._replace(grid=grid)
+        # The others are looked at before they join.
+        cleaned = _reject(chunk, cleaned, everyone if number >= n_rounds - 1 else leaders, use)
+    if cleaned.grid is None:
         return cleaned
-    best, grid = begin_grid(chunk, cleaned.is_fitted(chunk), cleaned.best)
-    cleaned = _fit_grid(chunk, cleaned._replace(best=best, grid=grid), leaders)
-    for _ in range(grid.degree, chunk.settings.grid.degree):
-        cleaned, is_wider = _widen(chunk, cleaned, leaders)
-        if not is_wider:
-            break
-        cleaned = _fit_grid(chunk, cleaned, leaders)
-    cleaned = _fit_grid(chunk, cleaned, everyone)
     return cleaned._replace(start=cleaned.best)
 
 
@@ -118,26 +110,6 @@ def _find_leaders(chunk: Chunk) -> np.ndarray:
     if chunk.size.n_candidates < 2 * LEADERS:
         return is_star
     return is_star & (np.arange(is_star.shape[1]) < LEADERS)
-
-
-def _fit_grid(chunk: Chunk, cleaned: Cleaned, among: np.ndarray) -> Cleaned:
-    """A round with the grid: fit, evidence, rejection."""
-    cleaned, normal = _fit_round(chunk, cleaned, among)
-    assert cleaned.grid is not None  # the caller's
-    grid = weigh_grid(cleaned.grid, chunk, cleaned.has_stars, normal, cleaned.best)
-    return _reject(chunk, cleaned._replace(grid=grid), among)
-
-
-def _widen(chunk: Chunk, cleaned: Cleaned, among: np.ndarray) -> tuple[Cleaned, bool]:
-    """The grid with one degree more, if the stars `among` (p, n) of any image ask for it."""
-    assert cleaned.grid is not None  # the caller's
-    best, grid, is_new = widen_grid(chunk, cleaned.grid, cleaned.best)
-    wider = cleaned._replace(best=best, grid=grid)
-    problem = make_problem(chunk, wider.is_fitted(chunk) & among, wider.data(chunk), best)
-    _, stars, start, batch = problem
-    normal = find_normal(chunk.model, stars, start, wider.has_stars, batch)
-    grid, is_needed = weigh_new_terms(grid, is_new, wider.has_stars, normal, best)
-    return (wider._replace(grid=grid), True) if is_needed else (cleaned, False)
 
 
 def _begin(chunk: Chunk) -> Cleaned:
@@ -158,15 +130,14 @@ def _begin(chunk: Chunk) -> Cleaned:
     return Cleaned(start, start, kept, around, fewest, image.data)
 
 
-def _fit_round(
-    chunk: Chunk, cleaned: Cleaned, among: np.ndarray
-) -> tuple[Cleaned, NormalEquations]:
-    """The best PSF of some stars (p, n) with the present weights, and its normal equations."""
-    use = cleaned.is_fitted(chunk) & among
-    problem = make_problem(chunk, use, cleaned.data(chunk), cleaned.best)
+def _fit_round(chunk: Chunk, cleaned: Cleaned, use: np.ndarray) -> tuple[Cleaned, NormalEquations]:
+    """The best PSF of the stars `use` (p, n) with the present weights, and its normal equations."""
     limits = Limits(PROFILE_STEPS, ROUND_TOLERANCE * chunk.size.n_candidates)
-    if cleaned.grid is not None:
+    if cleaned.grid is None:
+        chunk = chunk._replace(model=replace(chunk.model, grid=None))
+    else:
         limits = limits._replace(niter=GRID_STEPS, damping=NEAR_DAMPING)
+    problem = make_problem(chunk, use, cleaned.data(chunk), cleaned.best)
     solution = gauss_newton.minimise_within(problem, limits)
     found = solution.parameters
     stars = _replace_used(cleaned.best.stars, cleaned.start.stars, found.stars, use)
@@ -183,13 +154,17 @@ def _replace_used(stars: Array, start: Array, found: Array, use: Array) -> Array
     return jnp.where(jnp.isfinite(stars).all(axis=-1, keepdims=True), stars, start)
 
 
-def _reject(chunk: Chunk, cleaned: Cleaned, among: np.ndarray) -> Cleaned:
-    """New variances, bad pixels and bad stars from the models of some stars, (p, n)."""
+def _reject(chunk: Chunk, cleaned: Cleaned, among: np.ndarray, use: np.ndarray) -> Cleaned:
+    """New variances, bad pixels and bad stars from the models of some stars, (p, n).
+
+    Those but `use` are fitted anew: the PSF was fitted without them.
+    """
     data, batch = cleaned.data(chunk), chunk.settings.batch
     params = local_params(chunk.model, cleaned.best, data)
-    rows = list_rows(among & ~cleaned.is_fitted(chunk))
+    rows = list_rows(among & ~use)
     fitted = StarsInPsf(cleaned.best.stars, params)
-    fitted = fitted._replace(stars=refit(chunk.model, fitted, data, rows, batch.stars))
+    found = refit(chunk.model, fitted, data, rows, batch.stars, ROUND_TOLERANCE)
+    fitted = fitted._replace(stars=found)
     models = draw(chunk.model, fitted, chunk.size.size_px, batch.stars)
     # The better the model is known, the better what the pocket did to it.
     cleaned = cleaned._replace(freed=free(chunk.stack.image, models))
