@@ -72,7 +72,7 @@ def plain() -> ImageFit:
 
 
 def test_what_the_stars_do_not_show_is_not_there(plain) -> None:
-    assert plain.psf.grid.degree == 1
+    assert plain.psf.grid.degree <= 1
     assert plain.n_effective.sum() < 3.0
 
 

@@ -136,11 +136,14 @@ def all_products(
     *,
     of_residual: bool = False,
 ) -> StarProducts:
-    """StarProducts of all stars, `batch` at a time to stay in cache, with the response of modes."""
+    """StarProducts of all stars, `batch` at a time to stay in cache.
+
+    The response is that of the modes; `of_residual`: of the nodes, to be summed before.
+    """
 
     def one(*its: Array) -> StarProducts:
         products = star_products(model, *its, of_residual=of_residual)
-        if modes is None or products.response is None:
+        if modes is None or products.response is None or of_residual:
             return products
         return products._replace(response=products.response @ modes)
 
@@ -171,36 +174,56 @@ def assemble(
     """The same from the products of its stars."""
     gram, s = products.gram, N_STAR_PARAMETERS
     terms = make_terms(model, stars)
-    beside, of_grid = gram[:, s:-1, s:-1], None
+    beside, of_grid, slope_of_grid = gram[:, s:-1, s:-1], None, None
     if model.grid is not None and stars.grid is not None and products.response is not None:
         beside = jnp.concatenate([beside, products.response[:, s:-1]], axis=2)
+        slope_of_grid = jnp.einsum("ng,nc->gc", products.response[:, -1], stars.grid.basis)
         of_grid = _grid_corner(model.grid, parameters, stars.weight, stars.grid, n_used, batch)
     corner = join(terms, sum_profile(terms, beside), of_grid)
-    chi2, stars_gradient, gradient = assemble_slopes(model, parameters, stars, products)
+    slopes = _add_prior(model, parameters, stars, gram[:, -1], slope_of_grid)
     precision = make_prior(model, parameters, stars).precision.coefficients()
     return NormalEquations(
-        chi2=chi2,
+        chi2=slopes.chi2,
         stars=gram[:, :s, :s],
         border=find_border(products),
         terms=terms,
         corner=corner + jnp.diag(precision),
-        stars_gradient=stars_gradient,
-        coefficients_gradient=gradient,
+        stars_gradient=slopes.stars_gradient,
+        coefficients_gradient=slopes.coefficients_gradient,
     )
 
 
 def assemble_slopes(
     model: PsfModel, parameters: Parameters, stars: StarData, products: StarProducts
 ) -> Slopes:
-    """chi2 and gradient from the last row of the products of the stars."""
-    of_residual, s = products.gram[:, -1], N_STAR_PARAMETERS
-    slope = of_residual[:, s:-1]
+    """The same without matrices, from the products of the residuals alone."""
+    of_grid = None
     if products.response is not None and stars.grid is not None:
-        slope = jnp.concatenate([slope, products.response[:, -1]], axis=1)
+        of_nodes = jnp.einsum("ng,nc->gc", products.response[:, -1], stars.grid.basis)
+        of_grid = stars.grid.modes.T @ of_nodes
+    return _add_prior(model, parameters, stars, products.gram[:, -1], of_grid)
+
+
+def _add_prior(
+    model: PsfModel,
+    parameters: Parameters,
+    stars: StarData,
+    of_residual: Array,
+    of_grid: Array | None,
+) -> Slopes:
+    """chi2 and gradient, the priors included.
+
+    `of_residual`: (n, 4 + K + 1) last row of the products of the stars; `of_grid`: (M, C).
+    """
+    s = N_STAR_PARAMETERS
+    terms = make_terms(model, stars)
+    slope = sum_profile_vectors(terms, of_residual[:, s:-1])
+    if of_grid is not None:
+        slope = jnp.concatenate([slope, of_grid.ravel()])
     prior = make_prior(model, parameters, stars)
     away = parameters.coefficients() - prior.mean.coefficients()
-    gradient = sum_vectors(make_terms(model, stars), slope) - prior.precision.coefficients() * away
     chi2 = jnp.sum(of_residual[:, -1]) + prior_chi2(parameters, prior)
+    gradient = slope - prior.precision.coefficients() * away
     return Slopes(chi2, of_residual[:, :s], gradient)
 
 

@@ -41,10 +41,15 @@ def list_pairs(terms: Terms) -> tuple[np.ndarray, np.ndarray]:
     return np.triu_indices(terms.grid.shape[1])
 
 
+def sum_profile_vectors(terms: Terms, vectors: Array) -> Array:
+    """Sum over stars of vectors (n, K) of the profile they see, as one of coefficients, (K B,)."""
+    return (jnp.einsum("nk,nb->kb", vectors, terms.profile) * terms.free).ravel()
+
+
 def sum_vectors(terms: Terms, vectors: Array) -> Array:
     """Sum over stars of vectors (n, K + M) of what they see, as one of coefficients, (m,)."""
     k = len(terms.free)
-    of_profile = (jnp.einsum("nk,nb->kb", vectors[:, :k], terms.profile) * terms.free).ravel()
+    of_profile = sum_profile_vectors(terms, vectors[:, :k])
     if terms.grid is None:
         return of_profile
     of_grid = jnp.einsum("ng,nc->gc", vectors[:, k:], terms.grid)

@@ -73,6 +73,8 @@ def update_precision(
     outside = np.flatnonzero(~is_in)
     while True:
         rows = (group == PROFILE) | np.isin(group, np.flatnonzero(is_in))
+        if not is_in.any():
+            break
         part = curvature[np.ix_(rows, rows)], slope[rows], group[rows]
         numbers = np.flatnonzero(is_in)
         values[is_in], n_effective[is_in], ln_bayes = _maximise(*part, numbers, values[is_in])
