@@ -27,7 +27,7 @@ from ztfpsf.psf.problem.places import (
     join,
     make_terms,
     sum_profile,
-    sum_vectors,
+    sum_profile_vectors,
 )
 from ztfpsf.psf.profile.residual_grid import REACH, ResidualGrid, band, project_band, respond
 from ztfpsf.psf.profile.star import (
