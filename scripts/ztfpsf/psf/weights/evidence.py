@@ -85,7 +85,7 @@ def update_precision(
         is_in[weakest], values[weakest], n_effective[weakest] = False, LARGEST_PRECISION, 0.0
     for number in outside:
         new = group == number
-        prior = np.where((group >= 0) & ~new, values[group], 0.0)
+        prior = np.where((group >= 0) & ~new, values[np.maximum(group, 0)], 0.0)
         values[number], n_effective[number] = _weigh_new(
             *_marginalise_rows(curvature + np.diag(prior), slope, rows, new)
         )
