@@ -106,7 +106,7 @@ def _find_products(
     n_used: Array,
     batch: Batch,
     *,
-    of_residual: bool = False,
+    of_residual: bool,
 ) -> StarProducts:
     def find_one(one: tuple[StarsInPsf, Pixels, Array | None], its_n: Array) -> StarProducts:
         fitted, its_pixels, its_modes = one
@@ -231,7 +231,10 @@ def covariances(
         # As many stars as in the fit, though only the first are looked at: its compiled code.
         filled = np.pad(block, ((0, 0), (0, n_candidates - BLOCK_ROWS)), constant_values=n)
         its_fitted, pixels = _take((fitted, stars.pixels), filled)
-        products = _find_products(model, its_fitted, pixels, modes, n_used, batch)
+        # Named as elsewhere: JAX would trace it anew.
+        products = _find_products(
+            model, its_fitted, pixels, modes, n_used, batch, of_residual=False
+        )
         found = _add_covariances(found, model, products, stars, psf_covariance, block, batch)
     return found
 
