@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.axes import Axes
+from matplotlib import colormaps, rcParams
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 from ztfpsf.plots.choice import STACK_BINS, bright, of_each_bin
 from ztfpsf.plots.style import (
     COUNTS,
     MASKED,
     RESIDUALS,
-    hide_ticks,
     round_up,
     shorten,
 )
@@ -119,17 +119,36 @@ def stack(drawn: Drawn, title: str) -> Trio:
     return Trio(title, data / peak, model / peak, 100.0 * residual / peak)
 
 
-class _Page(NamedTuple):
-    """A figure and its size; axes are placed in inches from the upper left corner."""
+class _Page:
+    """A figure whose places are in inches from the upper left corner."""
 
-    figure: Figure
-    width: float
-    height: float
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height))
+        # One for all panels: hundreds of axes take seconds to make and to draw.
+        self.axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, width), ylim=(height, 0))
+        self.axes.set_axis_off()
+        self.axes.autoscale(False)
 
-    def add(self, left: float, top: float, width: float, height: float) -> Axes:
+    def show(self, left: float, top: float, pixels: np.ndarray, **how: Any) -> AxesImage:
+        """A panel."""
+        extent = (left, left + PANEL, top + PANEL, top)
+        frame = Rectangle((left, top), PANEL, PANEL, fill=False)
+        frame.set_linewidth(rcParams["axes.linewidth"])
+        self.axes.add_patch(frame)
+        return self.axes.imshow(pixels, extent=extent, aspect="auto", **how)
+
+    def write(self, x: float, y: float, text: str, **how: Any) -> None:
+        self.axes.text(x, y, text, **how)
+
+    def add_bar(
+        self, image: AxesImage, box: tuple[float, float, float, float], **how: Any
+    ) -> Colorbar:
+        """`box`: left, top, width and height."""
+        left, top, width, height = box
         bottom = self.height - top - height
-        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
-        return self.figure.add_axes(box)
+        scaled = left / self.width, bottom / self.height, width / self.width, height / self.height
+        return self.figure.colorbar(image, cax=self.figure.add_axes(scaled), **how)
 
 
 def _lay_out(rows: Sequence[Row], title: str) -> Figure:
@@ -137,20 +156,18 @@ def _lay_out(rows: Sequence[Row], title: str) -> Figure:
     width = LEFT + n_trios * TRIO_PITCH - TRIO_GAP + RIGHT
     lines = textwrap.wrap(title, int((width - LEFT) / TITLE_LETTER))
     first_row = TOP + (len(lines) - 1) * TITLE_LINE
-    height = first_row + len(rows) * (PANEL + ROW_GAP) + BOTTOM
-    page = _Page(Figure(figsize=(width, height)), width, height)
-    page.figure.text(LEFT / width, 1 - 0.07 / height, "\n".join(lines), va="top", fontsize=9)
+    page = _Page(width, first_row + len(rows) * (PANEL + ROW_GAP) + BOTTOM)
+    page.write(LEFT, 0.07, "\n".join(lines), va="top", fontsize=9)
     for i, row in enumerate(rows):
         top = first_row + i * (PANEL + ROW_GAP)
-        y = 1 - (top + PANEL / 2) / height
-        page.figure.text(0.12 / width, y, row.label, rotation=90, ha="center", va="center")
+        page.write(0.12, top + PANEL / 2, row.label, rotation=90, ha="center", va="center")
         counts = _draw_row(page, row, top)
     for k, _ in enumerate(rows[0].trios):
         for j, name in enumerate(("data", "model", "residual")):
             x = LEFT + k * TRIO_PITCH + j * (PANEL + GAP) + PANEL / 2
-            page.figure.text(x / width, 1 - (first_row - 0.18) / height, name, ha="center")
-    axes = page.add(LEFT, height - BOTTOM + 0.06, TRIO_PITCH - TRIO_GAP, BAR)
-    bar = page.figure.colorbar(counts, cax=axes, orientation="horizontal")
+            page.write(x, first_row - 0.18, name, ha="center")
+    box = (LEFT, page.height - BOTTOM + 0.06, TRIO_PITCH - TRIO_GAP, BAR)
+    bar = page.add_bar(counts, box, orientation="horizontal")
     bar.set_ticks([0, 0.01, 0.1, 1], labels=["0", "0.01", "0.1", "1"])
     bar.ax.minorticks_off()
     bar.set_label("(counts − background) / peak")
@@ -162,18 +179,15 @@ def _draw_row(page: _Page, row: Row, top: float) -> AxesImage:
     counts = colormaps[COUNTS].with_extremes(bad=MASKED)
     residuals = colormaps[RESIDUALS].with_extremes(bad=MASKED)
     for k, trio in enumerate(row.trios):
-        left = LEFT + k * TRIO_PITCH
-        axes = [page.add(left + j * (PANEL + GAP), top, PANEL, PANEL) for j in range(3)]
+        left, middle, right = (LEFT + k * TRIO_PITCH + j * (PANEL + GAP) for j in range(3))
         norm = AsinhNorm(linear_width=0.005, vmin=-0.01, vmax=1.0)
-        image = axes[0].imshow(trio.data, cmap=counts, norm=norm)
-        axes[1].imshow(trio.model, cmap=counts, norm=norm)
-        right = axes[2].imshow(trio.residual, cmap=residuals, vmin=-limit, vmax=limit)
-        axes[1].set_title(trio.title, fontsize=6.5, pad=2.5)
-        for one in axes:
-            hide_ticks(one)
-    bar = page.add(page.width - RIGHT + 0.06, top, BAR, PANEL)
-    page.figure.colorbar(right, cax=bar, ticks=[-limit, 0, limit]).set_label(row.unit, fontsize=6)
-    return image
+        light = page.show(left, top, trio.data, cmap=counts, norm=norm)
+        page.show(middle, top, trio.model, cmap=counts, norm=norm)
+        rest = page.show(right, top, trio.residual, cmap=residuals, vmin=-limit, vmax=limit)
+        page.write(middle + PANEL / 2, top - 0.035, trio.title, ha="center", fontsize=6.5)
+    box = (page.width - RIGHT + 0.06, top, BAR, PANEL)
+    page.add_bar(rest, box, ticks=[-limit, 0, limit]).set_label(row.unit, fontsize=6)
+    return light
 
 
 def _find_limit(trios: Sequence[Trio]) -> float:
