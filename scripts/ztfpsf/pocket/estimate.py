@@ -32,16 +32,18 @@ from ztfpsf.pocket.equations import (
 )
 from ztfpsf.pocket.law import N_DROPS, basis, fill
 from ztfpsf.psf.inputs.image import ImageStamps
-from ztfpsf.psf.inputs.settings import FitSettings
+from ztfpsf.psf.inputs.settings import Batch, Clipping, FitSettings
 from ztfpsf.psf.models import PsfModel, get_model
-from ztfpsf.psf.optimisers import get_optimiser
 from ztfpsf.psf.profile.grid_modes import make_modes
 from ztfpsf.psf.profile.star import FLUX, X
-from ztfpsf.psf.solution.fit import FittedStars, fit_stars
+from ztfpsf.psf.solution.fit import FittedStars, find_stars
 
 MODEL = "moffat"  # under the grid
-DEGREE = 2  # of the profile
-PASSES = 4  # then the law changes by less than a tenth of its error
+DEGREE = 3  # of the profile, which is compiled for fits by it as well
+ROUNDS = 2  # of its weights and rejections
+PASSES = 4  # then the law changes by less than a fifth of its error
+PASSES_OF_ALL = 2  # the last ones; of many stars the brightest are enough for those before
+LEADERS = 512
 MIN_STARS = 100  # with fewer a PSF imitates the law
 MAX_SLOPE = 0.98
 MAX_STEP_PX = 0.3
@@ -112,8 +114,9 @@ def measure_law(images: Sequence[LawImage], direction: int) -> LawFit:
     """
     states = [_begin(image, direction) for image in images]
     drops = np.zeros(N_DROPS)
-    for _ in range(PASSES):
-        states = [_look(state, drops) for state in states]
+    for number in range(PASSES):
+        n = LEADERS if number < PASSES - PASSES_OF_ALL else None
+        states = [_look(state, drops, n) for state in states]
         normal = _reduce_all(states, drops)
         new = _solve(normal, drops)
         states = [_step(state, new - drops) for state in states]
@@ -139,9 +142,8 @@ def _begin(image: LawImage, direction: int) -> _Image:
     stamps = image.stamps
     _check_number(int((~stamps.is_reserved).sum()), stamps)
     model = replace(get_model(MODEL), grid=GEOMETRY)
-    solver = get_optimiser("gauss_newton").make_solver()
-    settings = FitSettings(degree=DEGREE)
-    fit = fit_stars(replace(model, grid=None), solver, stamps, settings)
+    settings = FitSettings(degree=DEGREE, clipping=Clipping(ROUNDS), batch=Batch(1, 1))
+    fit = find_stars(replace(model, grid=None), stamps, settings)
     kept = fit.is_fitted & np.isfinite(fit.parameters).all(axis=1)
     _check_number(int(kept.sum()), stamps)
     stars, n = _turn(_take_stars(stamps, fit, kept), model, direction), int(kept.sum())
@@ -190,10 +192,10 @@ def _turn(stars: Stars, model: PsfModel, direction: int) -> Stars:
     )
 
 
-def _look(state: _Image, drops: np.ndarray) -> _Image:
-    """Normal equations at the present values."""
+def _look(state: _Image, drops: np.ndarray, n_stars: int | None) -> _Image:
+    """Normal equations at the present values, of the first `n_stars`."""
     unknowns = Unknowns(jnp.asarray(state.grid), jnp.asarray(drops))
-    stars = jax.tree.map(np.asarray, state.stars)
+    stars = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_stars], state.stars)
     found = []
     for first in range(0, len(stars.stars), STARS_AT_ONCE):
         part = jax.tree.map(lambda leaf, i=first: leaf[i : i + STARS_AT_ONCE], stars)
@@ -256,7 +258,7 @@ def _step(state: _Image, change: np.ndarray) -> _Image:
     rest = state.own.gradient - state.own.coupling @ shared
     step = np.einsum("nij,nj->ni", state.own.inverse, rest)
     step[:, :FLUX] = np.clip(step[:, :FLUX], -MAX_STEP_PX, MAX_STEP_PX)
-    stars = state.stars._replace(stars=state.stars.stars + step)
+    stars = state.stars._replace(stars=state.stars.stars.at[: len(step)].add(step))
     return state._replace(stars=stars, grid=state.grid + grid)
 
 

@@ -20,14 +20,13 @@ from ztfpsf.psf.inputs.stack import Chunk, make_chunk
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.optimisers import Solver
 from ztfpsf.psf.problem.images import local_params, make_problem
-from ztfpsf.psf.problem.parameters import Problem
 from ztfpsf.psf.solution.field import Field
 from ztfpsf.psf.solution.judgement import judge
 from ztfpsf.psf.solution.per_star import PerStar
 from ztfpsf.psf.solution.result import ChunkFit, ImageFit
 from ztfpsf.psf.solution.stars import fit_all_stars
 from ztfpsf.psf.solution.strategy import Strategy
-from ztfpsf.psf.weights.rounds import FEWEST_STARS, Cleaned, clean, explain_too_few
+from ztfpsf.psf.weights.rounds import FEWEST_STARS, clean, explain_too_few
 
 STRATEGIES: dict[str, Strategy] = {"field": Field(), "per_star": PerStar()}
 
@@ -72,31 +71,22 @@ class FittedStars(NamedTuple):
     is_fitted: np.ndarray  # (n,) bool
 
 
-def fit_stars(
-    model: PsfModel, solver: Solver, stamps: ImageStamps, settings: FitSettings
-) -> FittedStars:
-    """The stars that enter the PSF of an image, by a model without grid; no errors, no others."""
+def find_stars(model: PsfModel, stamps: ImageStamps, settings: FitSettings) -> FittedStars:
+    """The stars that would enter the PSF of an image, as the rounds that find its weights leave
+    them, by a model without grid."""
     chunk = make_chunk(model, [stamps], settings, 1)
-    cleaned, use, problem = _pose(chunk)
-    found = solver(problem).parameters
-    best = found._replace(
-        stars=cleaned.best.stars.at[:, : chunk.size.n_candidates].set(found.stars)
-    )
+    cleaned = clean(chunk)
+    best, use = cleaned.best, cleaned.is_fitted(chunk)
     params = local_params(model, best, cleaned.data(chunk))
     (place,) = chunk.places
     return FittedStars(*(np.asarray(part)[0, place] for part in (best.stars, params, use)))
 
 
-def _pose(chunk: Chunk) -> tuple[Cleaned, np.ndarray, Problem]:
-    """What is fixed for every optimiser, the stars (p, n) that enter, a problem for each image."""
-    cleaned = clean(chunk)
-    use = cleaned.is_fitted(chunk)
-    return cleaned, use, make_problem(chunk, use, cleaned.data(chunk), cleaned.start)
-
-
 def _fit_chunk(chunk: Chunk, solver: Solver) -> list[ImageFit | InputError]:
     strategy = STRATEGIES[chunk.settings.strategy]
-    cleaned, use, problem = _pose(chunk)
+    cleaned = clean(chunk)
+    use = cleaned.is_fitted(chunk)
+    problem = make_problem(chunk, use, cleaned.data(chunk), cleaned.start)
     fewest = np.minimum(cleaned.fewest, use.sum(axis=1))
     problem = strategy.pose(problem)
     with compile_clock() as clock:
