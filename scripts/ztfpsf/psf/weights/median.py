@@ -52,3 +52,17 @@ def median(values: Array, where: Array, axis: int) -> Array:
     is_shared = (2 * below.sum(axis=axis) == n.squeeze(axis)) & jnp.isfinite(upper)
     found = jnp.where(is_shared, 0.5 * (lower + jnp.where(is_shared, upper, 0.0)), lower)
     return jnp.where(n.squeeze(axis) > 0, found, 0.0)
+
+
+def median_and_mad(values: Array, where: Array, axis: int) -> tuple[Array, Array]:
+    """The same median, and that of the distances from it."""
+
+    def find(centre: Array, is_first: Array) -> tuple[Array, Array]:
+        distance = jnp.abs(values - jnp.expand_dims(centre, axis))
+        found = median(jnp.where(is_first, values, distance), where, axis)
+        return found, found
+
+    # A loop: compiled once.
+    start = jnp.zeros_like(values.sum(axis=axis))
+    _, found = jax.lax.scan(find, start, jnp.array([True, False]))
+    return found[0], found[1]

@@ -16,7 +16,7 @@ from ztfpsf.noise import Noise, model_variance
 from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.psf.inputs.stack import ImagePixels
 from ztfpsf.psf.profile.star import BACKGROUND, FLUX, is_core
-from ztfpsf.psf.weights.median import median
+from ztfpsf.psf.weights.median import median, median_and_mad
 from ztfpsf.robust import MAD_TO_SIGMA
 
 FEWEST_REFERENCES = 5
@@ -57,7 +57,7 @@ def find_outliers(
 
 def _common_misfit(residual: Array, flux: Array, image: ImagePixels) -> Array:
     """Size of the median residual per flux of the brighter half of the stars, (S, S)."""
-    typical = median(flux, image.is_reference, axis=0)
+    typical = jnp.nanmedian(jnp.where(image.is_reference, flux, jnp.nan))
     bright = image.is_reference & (flux >= typical) & (flux > 0.0)
     relative = residual / jnp.where(bright, flux, 1.0)[:, None, None]
     relative = jnp.where(image.good, relative, 0.0)
@@ -94,8 +94,8 @@ def find_bad_stars(
     half = jnp.maximum(10, n // 20)
     inside = (jnp.abs(step) <= half) & (place >= 0) & (place < n)
     window = ln_chi2[by_flux][place.clip(0, len(flux_adu) - 1)]
-    typical = median(window, inside, axis=1)
-    scatter = MAD_TO_SIGMA * median(jnp.abs(window - typical[:, None]), inside, axis=1)
+    typical, mad = median_and_mad(window, inside, axis=1)
+    scatter = MAD_TO_SIGMA * mad
     stands_out = ln_chi2 - typical > clipping.star_sigma * scatter.clip(0.02)
     return bad | (stands_out & (n >= FEWEST_REFERENCES))
 
