@@ -16,7 +16,7 @@ PICTURE := results/plot_psf/$(FIRST)_star.png
 VERDICT := results/validate_psf/$(FIRST)_validation.txt
 SHOW_FIRST := echo "The PSF beside a star: $(PICTURE); how good it is:" && head -n 4 $(VERDICT)
 # Log of the background, what Snakemake does there, and what is done at the same time.
-BESIDE = mkdir -p logs; nice $(SNAKEMAKE) $(2) > logs/$(1).log 2>&1 & { $(3); }; ended=$$?; \
+BESIDE = mkdir -p logs; $(SNAKEMAKE) $(2) > logs/$(1).log 2>&1 & { $(3); }; ended=$$?; \
 	wait $$! || { tail -n 20 logs/$(1).log >&2; exit 1; }; exit $$ended
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 REPORT := --report results/report.html --report-stylesheet rules/captions/report.css
