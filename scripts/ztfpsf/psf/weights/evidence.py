@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dsymv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from ztfpsf.psf.problem.elimination import marginalise
@@ -37,6 +38,25 @@ class Evidence(NamedTuple):
     precision: np.ndarray  # (M, C)
     n_effective: np.ndarray  # (groups,) coefficients of the grid that the data determine
     profile_precision: np.ndarray  # (B,)
+
+
+class _Inverse(NamedTuple):
+    """Inverse of a symmetric matrix of mixed units."""
+
+    half: np.ndarray  # (m, m), of which the lower triangle counts: divided by `scale` on both sides
+    scale: np.ndarray  # (m,)
+
+    def times(self, vector: np.ndarray) -> np.ndarray:
+        return self.scale * dsymv(1.0, self.half, self.scale * vector, lower=1)
+
+    def diagonal(self) -> np.ndarray:
+        return np.diag(self.half) * self.scale**2
+
+    def block(self, rows: np.ndarray) -> np.ndarray:
+        """Of the rows and columns `rows`, (m,) bool."""
+        half = np.tril(self.half[np.ix_(rows, rows)])
+        scale = self.scale[rows]
+        return (half + np.tril(half, -1).T) * scale[:, None] * scale
 
 
 def update_precision(
@@ -140,9 +160,8 @@ def _maximise(
     last_change = np.zeros(len(values))
     for _ in range(ITERATIONS):
         prior = sum(value * mine for value, mine in zip(values, members, strict=True))
-        inverse = _invert(curvature + np.diag(prior))
-        best = inverse @ slope
-        variance = np.diag(inverse)
+        inverse = _invert(curvature, prior)
+        best, variance = inverse.times(slope), inverse.diagonal()
         n_effective = np.array(
             [m.sum() - p * variance[m].sum() for m, p in zip(members, values, strict=True)]
         )
@@ -159,20 +178,21 @@ def _maximise(
         values = np.clip(values * np.exp(leap * change), 1e-3, LARGEST_PRECISION)
         last_change = np.where(leap > 0.0, 0.0, change)
     ln_bayes = [
-        _ln_bayes_factor(best[m], inverse[np.ix_(m, m)], p)
-        for m, p in zip(members, old, strict=True)
+        _ln_bayes_factor(best[m], inverse.block(m), p) for m, p in zip(members, old, strict=True)
     ]
     return values, n_effective, np.array(ln_bayes)
 
 
-def _invert(matrix: np.ndarray) -> np.ndarray:
-    """Inverse of a positive definite matrix of mixed units."""
-    scale = np.diag(matrix) ** -0.5
-    factor, _ = dpotrf(matrix * scale[:, None] * scale, lower=1)
-    half, _ = dpotri(factor, lower=1)
-    # LAPACK fills the lower triangle, in half the time that an inverse takes.
-    inverse = np.tril(half) + np.tril(half, -1).T
-    return inverse * scale[:, None] * scale
+def _invert(matrix: np.ndarray, added: np.ndarray) -> _Inverse:
+    """Of a positive definite matrix and the diagonal `added` (m,) to it."""
+    scale = (np.diag(matrix) + added) ** -0.5
+    scaled = matrix * scale
+    scaled *= scale[:, None]
+    np.fill_diagonal(scaled, 1.0)
+    # LAPACK works in place, and in half the time that an inverse takes; it reads columns.
+    factor, _ = dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
+    half, _ = dpotri(factor, lower=1, overwrite_c=1)
+    return _Inverse(half, scale)
 
 
 def _ln_bayes_factor(best: np.ndarray, covariance: np.ndarray, precision: float) -> float:
