@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,11 @@ from ztfpsf.errors import InputError
 from ztfpsf.io import read_table
 from ztfpsf.names import QuadrantName
 from ztfpsf.pocket.edge import N_COLUMNS, Edge, predict_edge
-from ztfpsf.pocket.estimate import LawFit
 from ztfpsf.pocket.flat import N_TERMS
 from ztfpsf.pocket.law import KNOTS_ADU, N_DROPS, NO_POCKET, Pocket, capacity_adu, keep
+
+if TYPE_CHECKING:  # tables do without what measures a law
+    from ztfpsf.pocket.estimate import LawFit
 
 RULE = "measure_pocket"
 DROPS = [f"drop_{k + 1}" for k in range(N_DROPS)]
@@ -33,7 +35,7 @@ class Law(NamedTuple):
     numbers: Mapping[str, float]  # of LawFit, in the columns of the table
 
 
-def describe_fit(fit: LawFit) -> dict[str, float]:
+def describe_fit(fit: "LawFit") -> dict[str, float]:
     """The numbers of a law that was measured: with errors, and L(t) at the knots."""
     knots = KNOTS_ADU[1:]
     kept, error = keep(fit.drops, knots), fit.error_adu(knots)
