@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.optimisers import Solution
-from ztfpsf.psf.problem.blocks import map_problems
+from ztfpsf.psf.problem.blocks import map_batched
 from ztfpsf.psf.problem.normal import normal_equations
 from ztfpsf.psf.problem.objective import loss
 from ztfpsf.psf.problem.parameters import Parameters, Problem, StarData
@@ -81,7 +81,7 @@ def _minimise_all(
         way = minimise(scaled.func, scaled.start, options)
         return Solution(scaled.to_parameters(way.z), way.history, way.iterations)
 
-    return map_problems(minimise_one, stars_and_starts, batch.problems)
+    return map_batched(minimise_one, stars_and_starts, batch.problems)
 
 
 def minimise_scaled(

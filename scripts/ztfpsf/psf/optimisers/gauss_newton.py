@@ -16,7 +16,7 @@ from jax import Array
 from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.optimisers import Optimiser, Solution
 from ztfpsf.psf.problem import levenberg_marquardt
-from ztfpsf.psf.problem.blocks import map_problems
+from ztfpsf.psf.problem.blocks import map_batched
 from ztfpsf.psf.problem.elimination import Step, make_any_step, solve, solve_again
 from ztfpsf.psf.problem.images import find_normal, find_slopes
 from ztfpsf.psf.problem.levenberg_marquardt import (
@@ -64,7 +64,7 @@ def _advance(
         )
         return state, is_running(state, limits)
 
-    return map_problems(advance_one, (states, normal, is_due), batch.problems)
+    return map_batched(advance_one, (states, normal, is_due), batch.problems)
 
 
 @partial(jax.jit, static_argnames="batch")
@@ -89,7 +89,7 @@ def _follow(
         state = choose(running, choose(is_good, following, again), state)
         return state, is_running(state, limits), running & ~is_good
 
-    return map_problems(follow_one, (states, slopes, running), batch.problems)
+    return map_batched(follow_one, (states, slopes, running), batch.problems)
 
 
 def minimise_within(problem: Problem, limits: Limits) -> Solution:

@@ -17,10 +17,17 @@ def count_used(weight: Array) -> Array:
     return jnp.max(jnp.where(is_used, jnp.arange(1, is_used.shape[1] + 1), 0), axis=1)
 
 
-def map_problems(one: Callable[[Any], Any], arrays: Any, at_once: int) -> Any:
-    """`one` of every problem, the leading axis of `arrays`, `at_once` of them together."""
-    # One by one, compiled code has no axis of problems, which takes half the time to compile.
+def map_batched(one: Callable[[Any], Any], arrays: Any, at_once: int) -> Any:
+    """`one` of all problems or stars, the leading axis of `arrays`, `at_once` of them together."""
+    # One by one, the code has no axis for them, which takes half the time to trace and compile.
     return jax.lax.map(one, arrays, batch_size=None if at_once == 1 else at_once)
+
+
+def _map_block(one: Callable[..., Any], block: tuple, size: int) -> Any:
+    if size > 1:
+        return jax.vmap(one)(*block)
+    alone = jax.tree.map(lambda leaf: leaf[0], block)
+    return jax.tree.map(lambda leaf: leaf[None], one(*alone))
 
 
 def map_stars(one: Callable[..., Any], arrays: tuple, n_used: Array | int, size: int) -> Any:
@@ -35,11 +42,12 @@ def map_stars(one: Callable[..., Any], arrays: tuple, n_used: Array | int, size:
         return jax.tree.map(
             lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, first, 0),
             found,
-            jax.vmap(one)(*block),
+            _map_block(one, block, size),
         )
 
-    shapes = jax.eval_shape(jax.vmap(one), *arrays)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    first = jax.tree.map(lambda leaf: leaf[0], arrays)
+    shapes = jax.eval_shape(one, *first)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros((n, *leaf.shape), leaf.dtype), shapes)
     return jax.lax.fori_loop(0, -(-n_used // size), add_block, zeros)
 
 

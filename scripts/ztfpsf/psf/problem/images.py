@@ -16,7 +16,7 @@ from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.inputs.stack import BLOCK_ROWS, Chunk, list_blocks, put, take
 from ztfpsf.psf.models import PsfModel
 from ztfpsf.psf.problem import objective, star_fit
-from ztfpsf.psf.problem.blocks import count_used, map_problems
+from ztfpsf.psf.problem.blocks import count_used, map_batched
 from ztfpsf.psf.problem.normal import (
     NormalEquations,
     Slopes,
@@ -149,7 +149,7 @@ def _map_counted(one: Callable[[Any, Array], Any], arrays: Any, n_used: Array, b
     def call(its: tuple[Any, Array]) -> Any:
         return one(its[0], its[1] if batch.problems == 1 else most)
 
-    return map_problems(call, (arrays, n_used), batch.problems)
+    return map_batched(call, (arrays, n_used), batch.problems)
 
 
 @partial(jax.jit, static_argnames="model")
@@ -208,7 +208,7 @@ def own_covariances(
         return star_fit.own_covariances(model, *one, min(batch.stars, one[1].shape[0]))
 
     arrays = (fitted, stars.weight, stars.around, model_error)
-    return map_problems(one_image, arrays, batch.problems)
+    return map_batched(one_image, arrays, batch.problems)
 
 
 def covariances(
@@ -260,4 +260,4 @@ def _add_covariances(
     def one_image(one: tuple[StarProducts, Terms, Array]) -> Array:
         return star_covariances(*one)
 
-    return put(known, rows, map_problems(one_image, (first, terms, psf_covariance), batch.problems))
+    return put(known, rows, map_batched(one_image, (first, terms, psf_covariance), batch.problems))

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.problem.blocks import map_batched
 from ztfpsf.psf.problem.parameters import Parameters, Pixels, StarData
 from ztfpsf.psf.profile.star import BACKGROUND, N_STAR_PARAMETERS, star_model
 
@@ -101,7 +102,7 @@ def _star_loss(model: PsfModel, seen: Array, pixels: Pixels) -> Array:
 # What a star sees are a few numbers: its gradient and Hessian by those are all that derivatives by
 # the parameters of the problem take. JAX alone would keep the nodes of all stars for them.
 def _map(one: Callable[..., Any], batch: int, seen: Array, pixels: Pixels) -> Any:
-    return jax.lax.map(lambda star: one(*star), (seen, pixels), batch_size=batch)
+    return map_batched(lambda star: one(*star), (seen, pixels), batch)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ztfpsf.psf.models import PsfModel
+from ztfpsf.psf.problem.blocks import map_batched
 from ztfpsf.psf.problem.levenberg_marquardt import NEAR_DAMPING, Limits, minimise
 from ztfpsf.psf.problem.normal import StarProducts, around_products, find_border
 from ztfpsf.psf.problem.places import Terms, see_matrix
@@ -111,7 +112,7 @@ def fit_stars(
         )
         return state.parameters
 
-    return jax.lax.map(fit_one, (start, data, weight, around), batch_size=batch)
+    return map_batched(fit_one, (start, data, weight, around), batch)
 
 
 def star_covariances(products: StarProducts, terms: Terms, covariance: Array) -> Array:
@@ -153,12 +154,10 @@ def own_covariances(
         response = inverse @ (columns * (its_weight * model_error * light).ravel())
         return inverse, response @ response.T
 
-    return jax.lax.map(one, (fitted, weight, around), batch_size=batch)
+    return map_batched(one, (fitted, weight, around), batch)
 
 
 @partial(jax.jit, static_argnames=("model", "size_px", "batch"))
 def draw_stars(model: PsfModel, fitted: StarsInPsf, size_px: int, batch: int) -> Array:
     """Model stamps in ADU, (n, S, S)."""
-    return jax.lax.map(
-        lambda one: star_model(model, one.stars, one.params, size_px), fitted, batch_size=batch
-    )
+    return map_batched(lambda one: star_model(model, one.stars, one.params, size_px), fitted, batch)

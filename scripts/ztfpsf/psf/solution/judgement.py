@@ -9,7 +9,7 @@ from jax import Array
 
 from ztfpsf.psf.inputs.settings import Batch
 from ztfpsf.psf.optimisers import Solution
-from ztfpsf.psf.problem.blocks import map_problems
+from ztfpsf.psf.problem.blocks import map_batched
 from ztfpsf.psf.problem.elimination import Covariance, covariance
 from ztfpsf.psf.problem.images import find_normal
 from ztfpsf.psf.problem.normal import NormalEquations
@@ -37,4 +37,4 @@ def judge(problem: Problem, solution: Solution) -> Judgement:
 
 @partial(jax.jit, static_argnames="batch")
 def _judge(normal: NormalEquations, batch: Batch) -> Judgement:
-    return Judgement(*map_problems(covariance, normal, batch.problems))
+    return Judgement(*map_batched(covariance, normal, batch.problems))

@@ -11,7 +11,7 @@ from ztfpsf.pocket.law import deferred
 from ztfpsf.psf.inputs.settings import Clipping
 from ztfpsf.psf.inputs.stack import Chunk, ImagePixels
 from ztfpsf.psf.models import PsfModel
-from ztfpsf.psf.problem.blocks import map_problems
+from ztfpsf.psf.problem.blocks import map_batched
 from ztfpsf.psf.problem.star_fit import StarsInPsf
 from ztfpsf.psf.profile.star import FLUX
 from ztfpsf.psf.weights.around import Outskirts, find_around, measure_outskirts
@@ -68,7 +68,7 @@ def reject_all(
         weight = kept.good / kept.variance
         return kept, measure_outskirts(model, image, models, stars, params, weight)
 
-    return map_problems(reject_one, arrays, problems)
+    return map_batched(reject_one, arrays, problems)
 
 
 def find_all_around(
