@@ -98,7 +98,8 @@ def star_products(
     images = images.at[-1].set(data - star[FLUX] * stamp - star[BACKGROUND])
     first = -1 if of_residual else 0
     weighted = images[first:] * weight
-    gram = weighted.reshape(len(weighted), -1) @ images.reshape(len(images), -1).T
+    # Not as matrices of pixels in a row: a product of those is slow for so few rows.
+    gram = jnp.einsum("rij,sij->rs", weighted, images)
     gram += around_products(star, around, len(images))[first:]
     if model.grid is None:
         return StarProducts(gram, None)

@@ -69,8 +69,7 @@ def _normal(
 ) -> StarNormal:
     columns, light = _columns(model, star, params, data.shape[-1])
     images = jnp.concatenate([columns, (data - light - star[BACKGROUND])[None]])
-    images = images.reshape(N_STAR_PARAMETERS + 1, -1)
-    gram = (images * weight.ravel()) @ images.T
+    gram = jnp.einsum("rij,sij->rs", images * weight, images)
     gram += around_products(star, around, len(images))
     return StarNormal(gram[-1, -1], gram[:-1, :-1], gram[:-1, -1])
 
@@ -147,12 +146,11 @@ def own_covariances(
     def one(its: tuple[StarsInPsf, Array, Array]) -> tuple[Array, Array]:
         (star, params), its_weight, its_around = its
         columns, light = _columns(model, star, params, its_weight.shape[-1])
-        columns = columns.reshape(N_STAR_PARAMETERS, -1)
-        gram = (columns * its_weight.ravel()) @ columns.T
+        gram = jnp.einsum("rij,sij->rs", columns * its_weight, columns)
         gram = gram.at[BACKGROUND, BACKGROUND].add(its_around[1])
         inverse = jnp.linalg.inv(gram + jnp.diag(jnp.where(jnp.diagonal(gram) > 0, 0.0, 1.0)))
-        response = inverse @ (columns * (its_weight * model_error * light).ravel())
-        return inverse, response @ response.T
+        error = columns * (its_weight * model_error * light)
+        return inverse, inverse @ jnp.einsum("rij,sij->rs", error, error) @ inverse
 
     return map_batched(one, (fitted, weight, around), batch)
 
