@@ -9,15 +9,8 @@ SEED ?= 1
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 COMPARE := --configfile config/compare.yaml
-CCD := --configfile config/simulation.yaml
 # The first fit of the demo.
 FIRST := moffat_grid/gauss_newton/ztf_20200924431759_000655_zr_c13_o_q3
-PICTURE := results/plot_psf/$(FIRST)_star.png
-VERDICT := results/validate_psf/$(FIRST)_validation.txt
-SHOW_FIRST := echo "The PSF beside a star: $(PICTURE); how good it is:" && head -n 4 $(VERDICT)
-# Log of the background, what Snakemake does there, and what is done at the same time.
-BESIDE = mkdir -p logs; $(SNAKEMAKE) $(2) > logs/$(1).log 2>&1 & { $(3); }; ended=$$?; \
-	wait $$! || { tail -n 20 logs/$(1).log >&2; exit 1; }; exit $$ended
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 REPORT := --report results/report.html --report-stylesheet rules/captions/report.css
 # Written when an installation is complete: an interrupted one starts again.
@@ -66,12 +59,16 @@ $(TOOLS): envs/tools.lock | $(STAMP)
 
 demo: $(STAMP) ## a real image (31 MB are fetched), a simulated CCD from raw frames, a light curve
 	@echo "Step 1 of 5: a real image is fetched, its stars selected, its PSF fitted, drawn and judged."
-	@echo "Meanwhile, in the background, raw frames of a CCD are simulated and calibrated: logs/frames.log."
-	@$(call BESIDE,frames,$(CCD) --until calibrate_science,$(SNAKEMAKE) $(PICTURE) $(VERDICT) && $(SHOW_FIRST))
+	$(SNAKEMAKE) results/plot_psf/$(FIRST)_star.png results/validate_psf/$(FIRST)_validation.txt
+	@echo "The PSF beside a star: results/plot_psf/$(FIRST)_star.png; how good it is:"
+	@head -n 4 results/validate_psf/$(FIRST)_validation.txt
 	@echo "Step 2 of 5: the light curve of a supernova in twelve simulated exposures, in the background;"
 	@echo "what it says is in logs/lightcurves.log. Meanwhile"
-	@echo "Step 3 of 5: the PSFs of the CCD are fitted and compared with the truth."
-	@$(call BESIDE,lightcurves,--configfile config/lightcurve.yaml -- lightcurves,$(SNAKEMAKE) $(CCD))
+	@echo "Step 3 of 5: raw frames of a CCD are simulated and calibrated, its PSFs fitted and compared with the truth."
+	@mkdir -p logs
+	@$(SNAKEMAKE) --configfile config/lightcurve.yaml -- lightcurves > logs/lightcurves.log 2>&1 & \
+	  $(SNAKEMAKE) --configfile config/simulation.yaml; ccd=$$?; \
+	  wait $$! || { tail -n 20 logs/lightcurves.log >&2; exit 1; }; exit $$ccd
 	@echo "The light curve: results/plot_lightcurve/SIM1_zr_lightcurve.png"
 	@echo "Step 4 of 5: the real image by all optimisers, side by side."
 	$(SNAKEMAKE) $(COMPARE)
