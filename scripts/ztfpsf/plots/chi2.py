@@ -12,6 +12,7 @@ from ztfpsf.plots.style import BLUE, GREY, RED, make_figure
 from ztfpsf.quality import format_chi2, magnitude_bins, usable
 
 WIDTH_IN, HEIGHT_IN = 4.6, 3.7
+FONTSIZE = 5.5  # of the medians: thousands of stars in each of seven bins have room
 # Column of the star table, name, colour, marker, its area, height of the numbers in the axes
 KINDS = (
     ("is_fitted", "fitted", BLUE, "o", 5, 0.02),
@@ -79,7 +80,7 @@ def _draw_medians(axes: Axes, medians: pd.DataFrame) -> None:
             color=colour,
             markeredgecolor="black",
             markeredgewidth=0.9,
-            label=f"median, {name}",
+            label=f"median (stars), {name}",
             zorder=4,
         )
 
@@ -94,9 +95,9 @@ def _label_medians(axes: Axes, medians: pd.DataFrame) -> None:
             axes.text(
                 row.low + 0.5,
                 height,
-                f"{format_chi2(row.core_chi2)} (n = {row.n})",
+                f"{format_chi2(row.core_chi2)} ({row.n})",
                 transform=axes.get_xaxis_transform(),
                 color=colour,
                 ha="center",
-                fontsize=6.5,
+                fontsize=FONTSIZE,
             )
