@@ -29,6 +29,7 @@ from ztfpsf.pocket.table import (
     read_pockets,
 )
 from ztfpsf.pocket.unit import MEASURE, PocketSettings, Readable, find_laws, undo_flat
+from ztfpsf.psf.profile.star import FLUX
 from ztfpsf.simulation.pocket import make_catch
 from ztfpsf.stars.images import ScienceImage
 
@@ -72,6 +73,19 @@ def test_law_is_that_of_the_electrons(fit: LawFit) -> None:
     assert 0.6 < fit.chi2_per_pixel < 1.05
     assert (fit.drops >= 0).all()
     assert fit.drops.sum() < 1
+
+
+def test_the_brightest_stars_lead_to_the_same_law(
+    stars: PocketStars, fit: LawFit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = LawImage(stars.stamps, stars.edge)
+    state = estimate._begin(image, 1)
+    assert state.n_stars > estimate.STARS_AT_ONCE
+    assert (np.diff(np.asarray(state.stars.stars)[: state.n_stars, FLUX]) <= 0).all()
+    monkeypatch.setattr(estimate, "LEADERS", estimate.STARS_AT_ONCE)
+    charge = np.array([158.0, 280.0, 350.0, 390.0, 600.0, 1200.0])
+    change = keep(measure_law([image], 1).drops, charge) - keep(fit.drops, charge)
+    assert 0 < np.abs(change / fit.error_adu(charge)).max() < 0.3
 
 
 def test_first_columns_are_predicted(stars: PocketStars, fit: LawFit) -> None:

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter
+from scipy.stats import median_abs_deviation
 from ztfpsf.psf.weights import rejection
-from ztfpsf.psf.weights.median import median
+from ztfpsf.psf.weights.median import median, median_and_mad
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -22,6 +23,15 @@ def test_median_is_that_of_numpy(axis: int, n: int) -> None:
     ]
     found = median(jnp.asarray(values), jnp.asarray(where), axis)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_deviation_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(5)
+    values, where = rng.normal(3.0, 2.0, (6, 21)), rng.random((6, 21)) < 0.8
+    typical, deviation = median_and_mad(jnp.asarray(values), jnp.asarray(where), 1)
+    lines = [line[mine] for line, mine in zip(values, where, strict=True)]
+    np.testing.assert_allclose(typical, [np.median(line) for line in lines])
+    np.testing.assert_allclose(deviation, [median_abs_deviation(line) for line in lines])
 
 
 def test_largest_neighbour_is_that_of_scipy() -> None:

@@ -133,13 +133,9 @@ class _Page:
     def show(self, left: float, top: float, pixels: np.ndarray, **how: Any) -> AxesImage:
         """A panel."""
         extent = (left, left + PANEL, top + PANEL, top)
-        frame = Rectangle((left, top), PANEL, PANEL, fill=False)
-        frame.set_linewidth(rcParams["axes.linewidth"])
-        self.axes.add_patch(frame)
+        width = rcParams["axes.linewidth"]
+        self.axes.add_patch(Rectangle((left, top), PANEL, PANEL, fill=False, linewidth=width))
         return self.axes.imshow(pixels, extent=extent, aspect="auto", **how)
-
-    def write(self, x: float, y: float, text: str, **how: Any) -> None:
-        self.axes.text(x, y, text, **how)
 
     def add_bar(
         self, image: AxesImage, box: tuple[float, float, float, float], **how: Any
@@ -157,15 +153,15 @@ def _lay_out(rows: Sequence[Row], title: str) -> Figure:
     lines = textwrap.wrap(title, int((width - LEFT) / TITLE_LETTER))
     first_row = TOP + (len(lines) - 1) * TITLE_LINE
     page = _Page(width, first_row + len(rows) * (PANEL + ROW_GAP) + BOTTOM)
-    page.write(LEFT, 0.07, "\n".join(lines), va="top", fontsize=9)
+    page.axes.text(LEFT, 0.07, "\n".join(lines), va="top", fontsize=9)
     for i, row in enumerate(rows):
         top = first_row + i * (PANEL + ROW_GAP)
-        page.write(0.12, top + PANEL / 2, row.label, rotation=90, ha="center", va="center")
+        page.axes.text(0.12, top + PANEL / 2, row.label, rotation=90, ha="center", va="center")
         counts = _draw_row(page, row, top)
     for k, _ in enumerate(rows[0].trios):
         for j, name in enumerate(("data", "model", "residual")):
             x = LEFT + k * TRIO_PITCH + j * (PANEL + GAP) + PANEL / 2
-            page.write(x, first_row - 0.18, name, ha="center")
+            page.axes.text(x, first_row - 0.18, name, ha="center")
     box = (LEFT, page.height - BOTTOM + 0.06, TRIO_PITCH - TRIO_GAP, BAR)
     bar = page.add_bar(counts, box, orientation="horizontal")
     bar.set_ticks([0, 0.01, 0.1, 1], labels=["0", "0.01", "0.1", "1"])
@@ -184,7 +180,7 @@ def _draw_row(page: _Page, row: Row, top: float) -> AxesImage:
         light = page.show(left, top, trio.data, cmap=counts, norm=norm)
         page.show(middle, top, trio.model, cmap=counts, norm=norm)
         rest = page.show(right, top, trio.residual, cmap=residuals, vmin=-limit, vmax=limit)
-        page.write(middle + PANEL / 2, top - 0.035, trio.title, ha="center", fontsize=6.5)
+        page.axes.text(middle + PANEL / 2, top - 0.035, trio.title, ha="center", fontsize=6.5)
     box = (page.width - RIGHT + 0.06, top, BAR, PANEL)
     page.add_bar(rest, box, ticks=[-limit, 0, limit]).set_label(row.unit, fontsize=6)
     return light

@@ -41,15 +41,15 @@ from ztfpsf.psf.solution.fit import FittedStars, find_stars
 MODEL = "moffat"  # under the grid
 DEGREE = 3  # of the profile, which is compiled for fits by it as well
 ROUNDS = 2  # of its weights and rejections
-PASSES = 4  # then the law changes by less than a fifth of its error
-PASSES_OF_ALL = 2  # the last ones; of many stars the brightest are enough for those before
-LEADERS = 512
+PASSES = 4  # then the law changes by less than a tenth of its error
+PASSES_OF_ALL = 2  # the last ones; the LEADERS are enough for those before
 MIN_STARS = 100  # with fewer a PSF imitates the law
 MAX_SLOPE = 0.98
 MAX_STEP_PX = 0.3
 GRID_PRECISION = 100.0  # residuals of a tenth of the peak
 DROP_SCATTER = 0.1  # between neighbours: those of ZTF are 0.01 to 0.2
 STARS_AT_ONCE = 4 * BATCH  # compiled for that number
+LEADERS = 4 * STARS_AT_ONCE  # the brightest
 # By which simulated laws are off: neighbouring pixels of a row share noise, which chi2 ignores.
 LEAST_ERROR_ADU = 0.3
 MIN_SIGMA = 3.0  # less is no pocket
@@ -171,10 +171,12 @@ def _take_stars(stamps: ImageStamps, fit: FittedStars, kept: np.ndarray) -> Star
     flux = flux / np.percentile(flux[kept], 95)
     terms = np.stack([np.ones_like(u), u, v, flux, u * u, u * v, v * v], axis=1)
     arrays = (fit.parameters, fit.params, terms, stamps.data, stamps.good, stamps.sky_adu)
-    n = int(kept.sum())
+    brightest_first = np.flatnonzero(kept)[np.argsort(-flux[kept], kind="stable")]
+    n = len(brightest_first)
     blank = -n % STARS_AT_ONCE
     # Repeated stars without a good pixel fill up the last part.
-    filled = [np.concatenate([a[kept], np.repeat(a[kept][:1], blank, axis=0)]) for a in arrays]
+    rows = np.append(brightest_first, np.repeat(brightest_first[:1], blank))
+    filled = [a[rows] for a in arrays]
     filled[4][n:] = False  # good
     return Stars(*map(jnp.asarray, filled))
 
@@ -193,7 +195,7 @@ def _turn(stars: Stars, model: PsfModel, direction: int) -> Stars:
 
 
 def _look(state: _Image, drops: np.ndarray, n_stars: int | None) -> _Image:
-    """Normal equations at the present values, of the first `n_stars`."""
+    """Normal equations at the present values, of the brightest `n_stars`, or of all."""
     unknowns = Unknowns(jnp.asarray(state.grid), jnp.asarray(drops))
     stars = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_stars], state.stars)
     found = []

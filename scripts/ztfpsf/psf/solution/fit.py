@@ -72,8 +72,7 @@ class FittedStars(NamedTuple):
 
 
 def find_stars(model: PsfModel, stamps: ImageStamps, settings: FitSettings) -> FittedStars:
-    """The stars that would enter the PSF of an image, as the rounds that find its weights leave
-    them, by a model without grid."""
+    """The stars that enter the PSF of an image, by a model without grid, after `clean` alone."""
     chunk = make_chunk(model, [stamps], settings, 1)
     cleaned = clean(chunk)
     best, use = cleaned.best, cleaned.is_fitted(chunk)
